@@ -1,0 +1,23 @@
+"""Every derived key is bound to what it is for: one HKDF call, one label a use.
+
+The labels are those of protocol.md, 4.4: ``mask``, ``check``, ``noise``, ``blank``; a key for
+one use never equals a key for another, nor a key of another manifest or epoch.
+"""
+
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF
+
+from veilmatch_crypto.encoding import encode_tuple
+
+KEY_BYTES = 32  # 256 bits: every symmetric key of the protocol
+
+
+def derive_key(secret: bytes, *, context: bytes, label: str, names: tuple[str, ...] = ()) -> bytes:
+    """Derive a 32-byte key from ``secret`` (HKDF-SHA-256, RFC 5869).
+
+    ``context`` is the hash that the key is bound to: H(manifest) for a job, H(directory, epoch)
+    for an epoch; it is the salt.  ``label`` names the use, ``names`` the parties in the order
+    that protocol.md, 4.4 gives (lower name first for a pair); both go into the info.
+    """
+    info = encode_tuple(f"veilmatch/1/{label}", *names)
+    return bytes(HKDF(secret, KEY_BYTES, context, SHA256, context=info))  # type: ignore[arg-type]  # one key asked, one returned
