@@ -39,3 +39,7 @@ class BatchError(CryptoError):
 
 class QuotaError(CryptoError):
     """A requester asks for more OPRF evaluations than its officer signed for."""
+
+
+class CertificateRefusedError(CryptoError):
+    """A certificate does not name a member of the federation, or cannot be issued as asked."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bveilmatch_wire/v1/job.proto\x12\x11veilmatch_wire.v1\"\x1c\n\x0bPrepareTask\x12\r\n\x05\x64raft\x18\x01 \x01(\x0c\"S\n\x07JobKeys\x12\x11\n\tagreement\x18\x01 \x01(\x0c\x12\x0f\n\x07modulus\x18\x02 \x01(\x0c\x12\x11\n\tgenerator\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"$\n\x10ManifestDelivery\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"+\n\x10ManifestAccepted\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\")\n\x0e\x43ontributeTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"V\n\x0c\x43ontribution\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"#\n\x08OpenTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\".\n\x0ePresentedSlots\x12\x0e\n\x06\x62itmap\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"D\n\rCombinedChunk\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\"-\n\x0b\x43hunkOpened\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"\xe9\x02\n\tJobReport\x12:\n\x07seconds\x18\x01 \x03(\x0b\x32).veilmatch_wire.v1.JobReport.SecondsEntry\x12?\n\nbytes_sent\x18\x02 \x03(\x0b\x32+.veilmatch_wire.v1.JobReport.BytesSentEntry\x12G\n\x0e\x62ytes_received\x18\x03 \x03(\x0b\x32/.veilmatch_wire.v1.JobReport.BytesReceivedEntry\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0e\x42ytesSentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x34\n\x12\x42ytesReceivedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"8\n\x08\x43onclude\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1c.veilmatch_wire.v1.JobReport\"$\n\tCloseTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"\n\n\x08TaskDoneb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bveilmatch_wire/v1/job.proto\x12\x11veilmatch_wire.v1\"\x1c\n\x0bPrepareTask\x12\r\n\x05\x64raft\x18\x01 \x01(\x0c\"A\n\x07JobKeys\x12\x11\n\tagreement\x18\x01 \x01(\x0c\x12\x10\n\x08paillier\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"$\n\x10ManifestDelivery\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"+\n\x10ManifestAccepted\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\")\n\x0e\x43ontributeTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"V\n\x0c\x43ontribution\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"#\n\x08OpenTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\".\n\x0ePresentedSlots\x12\x0e\n\x06\x62itmap\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"D\n\rCombinedChunk\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\"-\n\x0b\x43hunkOpened\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"\xe9\x02\n\tJobReport\x12:\n\x07seconds\x18\x01 \x03(\x0b\x32).veilmatch_wire.v1.JobReport.SecondsEntry\x12?\n\nbytes_sent\x18\x02 \x03(\x0b\x32+.veilmatch_wire.v1.JobReport.BytesSentEntry\x12G\n\x0e\x62ytes_received\x18\x03 \x03(\x0b\x32/.veilmatch_wire.v1.JobReport.BytesReceivedEntry\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0e\x42ytesSentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x34\n\x12\x42ytesReceivedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"8\n\x08\x43onclude\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1c.veilmatch_wire.v1.JobReport\"$\n\tCloseTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"\n\n\x08TaskDoneb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,35 +40,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREPARETASK']._serialized_start=50
   _globals['_PREPARETASK']._serialized_end=78
   _globals['_JOBKEYS']._serialized_start=80
-  _globals['_JOBKEYS']._serialized_end=163
-  _globals['_MANIFESTDELIVERY']._serialized_start=165
-  _globals['_MANIFESTDELIVERY']._serialized_end=201
-  _globals['_MANIFESTACCEPTED']._serialized_start=203
-  _globals['_MANIFESTACCEPTED']._serialized_end=246
-  _globals['_CONTRIBUTETASK']._serialized_start=248
-  _globals['_CONTRIBUTETASK']._serialized_end=289
-  _globals['_CONTRIBUTION']._serialized_start=291
-  _globals['_CONTRIBUTION']._serialized_end=377
-  _globals['_OPENTASK']._serialized_start=379
-  _globals['_OPENTASK']._serialized_end=414
-  _globals['_PRESENTEDSLOTS']._serialized_start=416
-  _globals['_PRESENTEDSLOTS']._serialized_end=462
-  _globals['_COMBINEDCHUNK']._serialized_start=464
-  _globals['_COMBINEDCHUNK']._serialized_end=532
-  _globals['_CHUNKOPENED']._serialized_start=534
-  _globals['_CHUNKOPENED']._serialized_end=579
-  _globals['_JOBREPORT']._serialized_start=582
-  _globals['_JOBREPORT']._serialized_end=943
-  _globals['_JOBREPORT_SECONDSENTRY']._serialized_start=793
-  _globals['_JOBREPORT_SECONDSENTRY']._serialized_end=839
-  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_start=841
-  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_end=889
-  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_start=891
-  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_end=943
-  _globals['_CONCLUDE']._serialized_start=945
-  _globals['_CONCLUDE']._serialized_end=1001
-  _globals['_CLOSETASK']._serialized_start=1003
-  _globals['_CLOSETASK']._serialized_end=1039
-  _globals['_TASKDONE']._serialized_start=1041
-  _globals['_TASKDONE']._serialized_end=1051
+  _globals['_JOBKEYS']._serialized_end=145
+  _globals['_MANIFESTDELIVERY']._serialized_start=147
+  _globals['_MANIFESTDELIVERY']._serialized_end=183
+  _globals['_MANIFESTACCEPTED']._serialized_start=185
+  _globals['_MANIFESTACCEPTED']._serialized_end=228
+  _globals['_CONTRIBUTETASK']._serialized_start=230
+  _globals['_CONTRIBUTETASK']._serialized_end=271
+  _globals['_CONTRIBUTION']._serialized_start=273
+  _globals['_CONTRIBUTION']._serialized_end=359
+  _globals['_OPENTASK']._serialized_start=361
+  _globals['_OPENTASK']._serialized_end=396
+  _globals['_PRESENTEDSLOTS']._serialized_start=398
+  _globals['_PRESENTEDSLOTS']._serialized_end=444
+  _globals['_COMBINEDCHUNK']._serialized_start=446
+  _globals['_COMBINEDCHUNK']._serialized_end=514
+  _globals['_CHUNKOPENED']._serialized_start=516
+  _globals['_CHUNKOPENED']._serialized_end=561
+  _globals['_JOBREPORT']._serialized_start=564
+  _globals['_JOBREPORT']._serialized_end=925
+  _globals['_JOBREPORT_SECONDSENTRY']._serialized_start=775
+  _globals['_JOBREPORT_SECONDSENTRY']._serialized_end=821
+  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_start=823
+  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_end=871
+  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_start=873
+  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_end=925
+  _globals['_CONCLUDE']._serialized_start=927
+  _globals['_CONCLUDE']._serialized_end=983
+  _globals['_CLOSETASK']._serialized_start=985
+  _globals['_CLOSETASK']._serialized_end=1021
+  _globals['_TASKDONE']._serialized_start=1023
+  _globals['_TASKDONE']._serialized_end=1033
 # @@protoc_insertion_point(module_scope)

@@ -47,28 +47,26 @@ class JobKeys(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AGREEMENT_FIELD_NUMBER: _builtins.int
-    MODULUS_FIELD_NUMBER: _builtins.int
-    GENERATOR_FIELD_NUMBER: _builtins.int
+    PAILLIER_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     agreement: _builtins.bytes
     """X25519 public key, fresh for the job, 32 bytes."""
-    modulus: _builtins.bytes
-    """The recipient's Paillier modulus, big-endian; empty from everybody else."""
-    generator: _builtins.bytes
-    """The recipient's h, big-endian, twice the modulus' length; empty from everybody else and in strict mode."""
+    paillier: _builtins.bytes
+    """The recipient's Paillier public key: n, then h unless strict, big-endian (veilmatch_crypto.PublicKey); empty from
+    everybody else.
+    """
     signature: _builtins.bytes
     """Ed25519 by the node over ("veilmatch/1/jobkey", H(draft), name, keys), 64 bytes."""
     def __init__(
         self,
         *,
         agreement: _builtins.bytes = ...,
-        modulus: _builtins.bytes = ...,
-        generator: _builtins.bytes = ...,
+        paillier: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "generator", b"generator", "modulus", b"modulus", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "paillier", b"paillier", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

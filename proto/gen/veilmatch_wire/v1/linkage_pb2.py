@@ -24,39 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fveilmatch_wire/v1/linkage.proto\x12\x11veilmatch_wire.v1\"\x85\x01\n\rSealedMessage\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x10\n\x08receiver\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x0b\n\x03\x65nc\x18\x05 \x01(\x0c\x12\x12\n\nciphertext\x18\x06 \x01(\x0c\x12\x11\n\tsignature\x18\x07 \x01(\x0c\";\n\x05Quota\x12\x11\n\trequester\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"K\n\x0cTrusteeReply\x12\x0f\n\x07trustee\x18\x01 \x01(\t\x12\x17\n\x0f\x65lements_sha256\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xa4\x01\n\tOprfBatch\x12\x11\n\trequester\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x16\n\x0erequest_sha256\x18\x03 \x01(\x0c\x12\x19\n\x11request_signature\x18\x04 \x01(\x0c\x12\x10\n\x08\x65lements\x18\x05 \x01(\x0c\x12\x30\n\x07replies\x18\x06 \x03(\x0b\x32\x1f.veilmatch_wire.v1.TrusteeReply\"0\n\x08LinkTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"D\n\tLinkReady\x12\x0e\n\x06people\x18\x01 \x01(\x04\x12\'\n\x05quota\x18\x02 \x01(\x0b\x32\x18.veilmatch_wire.v1.Quota\"5\n\rEpochKeysTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"B\n\x0e\x45pochKeysDrawn\x12\x30\n\x06sealed\x18\x01 \x03(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"=\n\tEpochKeys\x12\x30\n\x06sealed\x18\x01 \x01(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"G\n\x14\x45pochKeyConfirmation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"W\n\x15\x45pochKeyConfirmations\x12>\n\rconfirmations\x18\x01 \x03(\x0b\x32\'.veilmatch_wire.v1.EpochKeyConfirmation\".\n\nPseudonyms\x12\x12\n\npseudonyms\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"4\n\x05Slots\x12\r\n\x05slots\x18\x01 \x01(\x0c\x12\x0e\n\x06padded\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\"]\n\x0bTrusteeTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12(\n\x06quotas\x18\x03 \x03(\x0b\x32\x18.veilmatch_wire.v1.Quotab\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fveilmatch_wire/v1/linkage.proto\x12\x11veilmatch_wire.v1\"1\n\rSealedMessage\x12\x10\n\x08receiver\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\";\n\x05Quota\x12\x11\n\trequester\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"B\n\x0cTrusteeReply\x12\x0f\n\x07trustee\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xcc\x01\n\tOprfBatch\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\x11\n\trequester\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\'\n\x05quota\x18\x06 \x01(\x0b\x32\x18.veilmatch_wire.v1.Quota\x12\x10\n\x08\x65lements\x18\x07 \x01(\x0c\x12\x30\n\x07replies\x18\x08 \x03(\x0b\x32\x1f.veilmatch_wire.v1.TrusteeReply\"0\n\x08LinkTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x1b\n\tLinkReady\x12\x0e\n\x06people\x18\x01 \x01(\x04\"5\n\rEpochKeysTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"B\n\x0e\x45pochKeysDrawn\x12\x30\n\x06sealed\x18\x01 \x03(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"=\n\tEpochKeys\x12\x30\n\x06sealed\x18\x01 \x01(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"G\n\x14\x45pochKeyConfirmation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"W\n\x15\x45pochKeyConfirmations\x12>\n\rconfirmations\x18\x01 \x03(\x0b\x32\'.veilmatch_wire.v1.EpochKeyConfirmation\".\n\nPseudonyms\x12\x12\n\npseudonyms\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"4\n\x05Slots\x12\r\n\x05slots\x18\x01 \x01(\x0c\x12\x0e\n\x06padded\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\"3\n\x0bTrusteeTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'veilmatch_wire.v1.linkage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEALEDMESSAGE']._serialized_start=55
-  _globals['_SEALEDMESSAGE']._serialized_end=188
-  _globals['_QUOTA']._serialized_start=190
-  _globals['_QUOTA']._serialized_end=249
-  _globals['_TRUSTEEREPLY']._serialized_start=251
-  _globals['_TRUSTEEREPLY']._serialized_end=326
-  _globals['_OPRFBATCH']._serialized_start=329
-  _globals['_OPRFBATCH']._serialized_end=493
-  _globals['_LINKTASK']._serialized_start=495
-  _globals['_LINKTASK']._serialized_end=543
-  _globals['_LINKREADY']._serialized_start=545
-  _globals['_LINKREADY']._serialized_end=613
-  _globals['_EPOCHKEYSTASK']._serialized_start=615
-  _globals['_EPOCHKEYSTASK']._serialized_end=668
-  _globals['_EPOCHKEYSDRAWN']._serialized_start=670
-  _globals['_EPOCHKEYSDRAWN']._serialized_end=736
-  _globals['_EPOCHKEYS']._serialized_start=738
-  _globals['_EPOCHKEYS']._serialized_end=799
-  _globals['_EPOCHKEYCONFIRMATION']._serialized_start=801
-  _globals['_EPOCHKEYCONFIRMATION']._serialized_end=872
-  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_start=874
-  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_end=961
-  _globals['_PSEUDONYMS']._serialized_start=963
-  _globals['_PSEUDONYMS']._serialized_end=1009
-  _globals['_SLOTS']._serialized_start=1011
-  _globals['_SLOTS']._serialized_end=1063
-  _globals['_TRUSTEETASK']._serialized_start=1065
-  _globals['_TRUSTEETASK']._serialized_end=1158
+  _globals['_SEALEDMESSAGE']._serialized_start=54
+  _globals['_SEALEDMESSAGE']._serialized_end=103
+  _globals['_QUOTA']._serialized_start=105
+  _globals['_QUOTA']._serialized_end=164
+  _globals['_TRUSTEEREPLY']._serialized_start=166
+  _globals['_TRUSTEEREPLY']._serialized_end=232
+  _globals['_OPRFBATCH']._serialized_start=235
+  _globals['_OPRFBATCH']._serialized_end=439
+  _globals['_LINKTASK']._serialized_start=441
+  _globals['_LINKTASK']._serialized_end=489
+  _globals['_LINKREADY']._serialized_start=491
+  _globals['_LINKREADY']._serialized_end=518
+  _globals['_EPOCHKEYSTASK']._serialized_start=520
+  _globals['_EPOCHKEYSTASK']._serialized_end=573
+  _globals['_EPOCHKEYSDRAWN']._serialized_start=575
+  _globals['_EPOCHKEYSDRAWN']._serialized_end=641
+  _globals['_EPOCHKEYS']._serialized_start=643
+  _globals['_EPOCHKEYS']._serialized_end=704
+  _globals['_EPOCHKEYCONFIRMATION']._serialized_start=706
+  _globals['_EPOCHKEYCONFIRMATION']._serialized_end=777
+  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_start=779
+  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_end=866
+  _globals['_PSEUDONYMS']._serialized_start=868
+  _globals['_PSEUDONYMS']._serialized_end=914
+  _globals['_SLOTS']._serialized_start=916
+  _globals['_SLOTS']._serialized_end=968
+  _globals['_TRUSTEETASK']._serialized_start=970
+  _globals['_TRUSTEETASK']._serialized_end=1021
 # @@protoc_insertion_point(module_scope)

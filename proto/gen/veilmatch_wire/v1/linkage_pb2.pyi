@@ -20,45 +20,27 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SealedMessage(_message.Message):
-    """A secret or an order from one member to another, relayed by the coordinator (protocol.md, 1)."""
+    """A secret from one member to another, relayed by the coordinator (protocol.md, 1)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SENDER_FIELD_NUMBER: _builtins.int
     RECEIVER_FIELD_NUMBER: _builtins.int
-    TYPE_FIELD_NUMBER: _builtins.int
-    SEQUENCE_FIELD_NUMBER: _builtins.int
-    ENC_FIELD_NUMBER: _builtins.int
-    CIPHERTEXT_FIELD_NUMBER: _builtins.int
-    SIGNATURE_FIELD_NUMBER: _builtins.int
-    sender: _builtins.str
-    """Who sealed and signed it."""
+    SEALED_FIELD_NUMBER: _builtins.int
     receiver: _builtins.str
     """Who alone can open it."""
-    type: _builtins.str
-    """What it is for, part of what is signed ("epoch-keys")."""
-    sequence: _builtins.int
-    """Grows with each message from this sender to this receiver; a number seen before is refused."""
-    enc: _builtins.bytes
-    """HPKE encapsulated key, 32 bytes (X25519), under the receiver's static sealing key."""
-    ciphertext: _builtins.bytes
-    """HPKE ciphertext: AES-256-GCM, tag included."""
-    signature: _builtins.bytes
-    """Ed25519 by the sender over info, enc and ciphertext, 64 bytes."""
+    sealed: _builtins.bytes
+    """Sequence number (8 bytes, big-endian), HPKE encapsulated key (32 bytes), Ed25519 signature by the sender (64 bytes),
+    HPKE ciphertext (AES-256-GCM, tag included), under the receiver's static sealing key (veilmatch_crypto.sealing).
+    """
     def __init__(
         self,
         *,
-        sender: _builtins.str = ...,
         receiver: _builtins.str = ...,
-        type: _builtins.str = ...,
-        sequence: _builtins.int = ...,
-        enc: _builtins.bytes = ...,
-        ciphertext: _builtins.bytes = ...,
-        signature: _builtins.bytes = ...,
+        sealed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertext", b"ciphertext", "enc", b"enc", "receiver", b"receiver", "sender", b"sender", "sequence", b"sequence", "signature", b"signature", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receiver", b"receiver", "sealed", b"sealed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -101,11 +83,11 @@ class TrusteeReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRUSTEE_FIELD_NUMBER: _builtins.int
-    ELEMENTS_SHA256_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     trustee: _builtins.str
     """The trustee."""
-    elements_sha256: _builtins.bytes
+    digest: _builtins.bytes
     """SHA-256 of the elements after this trustee's evaluation, 32 bytes."""
     signature: _builtins.bytes
     """Ed25519 by the trustee over the request, the earlier replies and this digest, 64 bytes."""
@@ -113,12 +95,12 @@ class TrusteeReply(_message.Message):
         self,
         *,
         trustee: _builtins.str = ...,
-        elements_sha256: _builtins.bytes = ...,
+        digest: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["elements_sha256", b"elements_sha256", "signature", b"signature", "trustee", b"trustee"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "signature", b"signature", "trustee", b"trustee"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -130,24 +112,32 @@ class OprfBatch(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    EPOCH_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
-    REQUEST_SHA256_FIELD_NUMBER: _builtins.int
-    REQUEST_SIGNATURE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     ELEMENTS_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.bytes
+    """H(directory, epoch), 32 bytes."""
     requester: _builtins.str
     """The department whose identities these are, blinded."""
     index: _builtins.int
     """Number of the batch within the epoch, from 0."""
-    request_sha256: _builtins.bytes
+    digest: _builtins.bytes
     """SHA-256 of the elements as the requester blinded them, 32 bytes."""
-    request_signature: _builtins.bytes
-    """Ed25519 by the requester over epoch, requester, index, count and request_sha256, 64 bytes."""
+    signature: _builtins.bytes
+    """Ed25519 by the requester over epoch, requester, index, count and digest, 64 bytes."""
     elements: _builtins.bytes
     """ristretto255 elements, 32 bytes each, canonical encoding: as the requester blinded them, or as the last trustee in
     replies evaluated them.
     """
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """What the requester's officer allows."""
+
     @_builtins.property
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrusteeReply]:
         """Those trustees that have evaluated the batch, in their order."""
@@ -155,16 +145,18 @@ class OprfBatch(_message.Message):
     def __init__(
         self,
         *,
+        epoch: _builtins.bytes = ...,
         requester: _builtins.str = ...,
         index: _builtins.int = ...,
-        request_sha256: _builtins.bytes = ...,
-        request_signature: _builtins.bytes = ...,
+        digest: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        quota: Global___Quota | None = ...,
         elements: _builtins.bytes = ...,
         replies: _abc.Iterable[Global___TrusteeReply] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["elements", b"elements", "index", b"index", "replies", b"replies", "request_sha256", b"request_sha256", "request_signature", b"request_signature", "requester", b"requester"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "elements", b"elements", "epoch", b"epoch", "index", b"index", "quota", b"quota", "replies", b"replies", "requester", b"requester", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,22 +195,16 @@ class LinkReady(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PEOPLE_FIELD_NUMBER: _builtins.int
-    QUOTA_FIELD_NUMBER: _builtins.int
     people: _builtins.int
     """Distinct people in the department's tables."""
-    @_builtins.property
-    def quota(self) -> Global___Quota:
-        """For the trustees; absent in shared-key mode."""
-
     def __init__(
         self,
         *,
         people: _builtins.int = ...,
-        quota: Global___Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["people", b"people", "quota", b"quota"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["people", b"people"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -412,25 +398,19 @@ class TrusteeTask(_message.Message):
 
     STATEMENT_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
-    QUOTAS_FIELD_NUMBER: _builtins.int
     statement: _builtins.bytes
     """The epoch's statement, canonical JSON."""
     signature: _builtins.bytes
     """Ed25519 by the coordinator over the statement, 64 bytes."""
-    @_builtins.property
-    def quotas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quota]:
-        """What each requester's officer allows."""
-
     def __init__(
         self,
         *,
         statement: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
-        quotas: _abc.Iterable[Global___Quota] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quotas", b"quotas", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

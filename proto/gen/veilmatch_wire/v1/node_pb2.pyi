@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -95,6 +95,34 @@ class CoordinatorMessage(_message.Message):
 Global___CoordinatorMessage: _TypeAlias = CoordinatorMessage  # noqa: Y015
 
 @_typing.final
+class Refused(_message.Message):
+    """node -> coordinator, the last message of a task that the node refuses or fails at. A message and not only a status,
+    since a node that dialled out has no status to give.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """veilmatch_transport.Code: why, for programs."""
+    text: _builtins.str
+    """One line for people; holds nothing personal."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refused: _TypeAlias = Refused  # noqa: Y015
+
+@_typing.final
 class NodeMessage(_message.Message):
     """What a node sends on a work stream."""
 
@@ -111,6 +139,7 @@ class NodeMessage(_message.Message):
     PRESENTED_FIELD_NUMBER: _builtins.int
     OPENED_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def link_ready(self) -> _linkage_pb2.LinkReady: ...
     @_builtins.property
@@ -133,6 +162,8 @@ class NodeMessage(_message.Message):
     def opened(self) -> _job_pb2.ChunkOpened: ...
     @_builtins.property
     def done(self) -> _job_pb2.TaskDone: ...
+    @_builtins.property
+    def refused(self) -> Global___Refused: ...
     def __init__(
         self,
         *,
@@ -147,12 +178,13 @@ class NodeMessage(_message.Message):
         presented: _job_pb2.PresentedSlots | None = ...,
         opened: _job_pb2.ChunkOpened | None = ...,
         done: _job_pb2.TaskDone | None = ...,
+        refused: Global___Refused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "presented", b"presented", "pseudonyms", b"pseudonyms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "presented", b"presented", "pseudonyms", b"pseudonyms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link_ready", "epoch_keys_drawn", "confirmation", "batch", "pseudonyms", "job_keys", "accepted", "contribution", "presented", "opened", "done"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link_ready", "epoch_keys_drawn", "confirmation", "batch", "pseudonyms", "job_keys", "accepted", "contribution", "presented", "opened", "done", "refused"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -1,0 +1,5 @@
+"""``python -m veilmatch`` is ``veilmatch``."""
+
+from veilmatch.main import main
+
+main()

@@ -1,0 +1,50 @@
+"""The departments' folders and the policies that a command is given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from veilmatch_policy.catalog import Catalog, load_catalog
+from veilmatch_policy.policy import Policy, load_policy
+
+from veilmatch.errors import UsageError
+from veilmatch.federation import RESERVED
+
+
+@dataclass(frozen=True)
+class Department:
+    """A department's folder and its catalog."""
+
+    folder: Path
+    catalog: Catalog
+
+
+def load_departments(folder: Path) -> Mapping[str, Department]:
+    """Read every folder with a ``catalog.yaml`` below ``folder``.
+
+    Raises UsageError where there is none, or two are of one department, and CatalogError.
+    """
+    catalogs = sorted(folder.glob("*/catalog.yaml"))
+    if not catalogs:
+        raise UsageError(f"{folder}: holds no department (a folder with catalog.yaml); check --departments")
+    departments: dict[str, Department] = {}
+    for path in catalogs:
+        catalog = load_catalog(path)
+        if catalog.department in departments:
+            raise UsageError(f"{path}: {catalog.department} has two folders; remove one")
+        if catalog.department in RESERVED:
+            raise UsageError(
+                f"{path}: {catalog.department} is the name of another member; rename the department"
+            )
+        departments[catalog.department] = Department(path.parent, catalog)
+    return departments
+
+
+def load_policies(paths: Sequence[Path]) -> list[Policy]:
+    """Read policies.  Raises UsageError where two have one name, and PolicyError."""
+    policies = [load_policy(path) for path in paths]
+    names = [policy.name for policy in policies]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name}: is the name of two policies; rename one")
+    return policies

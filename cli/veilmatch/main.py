@@ -1,0 +1,179 @@
+"""The command `veilmatch` (policies.md, "Commands" and "Exit codes")."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from veilmatch_coordinator.errors import CoordinatorError
+from veilmatch_coordinator.serve import serve as serve_coordinator
+from veilmatch_node.errors import DataError, NodeError
+from veilmatch_node.serve import serve as serve_node
+from veilmatch_policy.check import check_policy
+from veilmatch_policy.errors import PolicyError
+from veilmatch_policy.examples import run_examples
+from veilmatch_policy.words import learned_in_words, plan_in_words
+from veilmatch_transport import SettingsError, TransportError
+
+from veilmatch import demo as demonstration
+from veilmatch import show
+from veilmatch.departments import load_departments, load_policies
+from veilmatch.errors import CommandError
+from veilmatch.running import RunSettings, check_everything, local_federation, today
+
+
+class LinkageMode(StrEnum):
+    """How people are matched (protocol.md, 3)."""
+
+    oprf = "oprf"
+    shared_key = "shared-key"
+
+
+class KeyBits(StrEnum):
+    """Length of the Paillier modulus."""
+
+    short = "2048"
+    usual = "3072"
+
+
+app = typer.Typer(
+    help="Find the people a benefit policy is meant for, without any department showing its records to another.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+policy_app = typer.Typer(help="Policies: check one before it is sent anywhere.", no_args_is_help=True)
+local_app = typer.Typer(help="A whole federation on this machine.", no_args_is_help=True)
+node_app = typer.Typer(help="A department's node.", no_args_is_help=True)
+coordinator_app = typer.Typer(help="The coordinating office.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+app.add_typer(local_app, name="local")
+app.add_typer(node_app, name="node")
+app.add_typer(coordinator_app, name="coordinator")
+
+Departments = Annotated[
+    Path, typer.Option(help="Folder with one folder a department (catalog.yaml and its data).")
+]
+Config = Annotated[Path, typer.Option(help="The service's configuration file (docs/configuration.md).")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Keep results, evidence and logs here.")] = None,
+) -> None:
+    """Run the shipped policies on the shipped data, and compare with the plaintext answer."""
+    demonstration.run(out)
+
+
+@policy_app.command("check")
+def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], departments: Departments) -> None:
+    """Refuse what can be refused without running; run the examples; say what each department would do."""
+    catalogs = {name: department.catalog for name, department in load_departments(departments).items()}
+    parsed = load_policies([policy])[0]
+    checked = check_policy(parsed, catalogs)
+    reference_date = parsed.reference_date or today()
+    examples = run_examples(checked, reference_date)
+    show.lines(
+        f"{parsed.name}, version {parsed.version}: {parsed.title}",
+        [f"{examples} worked examples come out as expected"],
+    )
+    show.lines("What each department does", plan_in_words(checked))
+    show.lines("What each party learns", learned_in_words(checked, reference_date))
+
+
+@local_app.command("run")
+def local_run(
+    policies: Annotated[list[Path], typer.Argument(help="Policy files, run in this order over one linkage.")],
+    departments: Departments,
+    out: Annotated[Path, typer.Option(help="Folder for results, reports, evidence and logs.")],
+    linkage: Annotated[LinkageMode, typer.Option(help="How people are matched.")] = LinkageMode.oprf,
+    key_bits: Annotated[
+        KeyBits, typer.Option(help="Length of the recipient's Paillier modulus.")
+    ] = KeyBits.usual,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes of each member.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Run policies in a whole federation on this machine, one process a member, mutual TLS between them."""
+    parsed = load_policies(policies)
+    loaded = load_departments(departments)
+    check_everything(loaded, parsed)
+    settings = RunSettings(linkage.value, int(key_bits.value), workers)
+    show.messages.print(
+        "This machine stands for every department's officer: all policies are approved (trust: one-machine)."
+    )
+    results = []
+    with local_federation(loaded, out, settings) as federation:
+        with show.bars(f"Linkage: {settings.linkage}") as bars:
+            federation.link(settings.linkage, bars.step)
+        for policy in parsed:
+            with show.bars(f"{policy.name}: {policy.title}") as bars:
+                results.append(federation.run(policy, settings.key_bits, bars.step))
+    if as_json:
+        show.output.print_json(json.dumps(results, ensure_ascii=False))
+    else:
+        show.results([show.row_of(result) for result in results])
+
+
+@node_app.command("serve")
+def node_serve(config: Config) -> None:
+    """Run a department's node until it is told to stop."""
+    _log_to_standard_error()
+    serve_node(config)
+
+
+@coordinator_app.command("serve")
+def coordinator_serve(config: Config) -> None:
+    """Run the coordinator until it is told to stop."""
+    _log_to_standard_error()
+    serve_coordinator(config)
+
+
+def main() -> None:
+    """Run the command line; every refusal is one line on standard error and an exit code."""
+    with _one_line():
+        app()
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except (CommandError, CoordinatorError) as error:
+        _refuse(str(error), error.exit_code)
+    except DataError as error:
+        _refuse(str(error), 4)
+    except NodeError as error:
+        _refuse(str(error), 5)
+    except PolicyError as error:
+        _refuse(str(error), 3)
+    except SettingsError as error:
+        _refuse(str(error), 2)
+    except TransportError as error:
+        _refuse(str(error), 5)
+    except OSError as error:
+        _refuse(f"{error.filename or 'veilmatch'}: {error.strerror}; check the path and its permissions", 2)
+    except KeyboardInterrupt:
+        _refuse("veilmatch: interrupted; nothing is running any more", 130)
+
+
+def _refuse(text: str, exit_code: int) -> None:
+    show.messages.print(text, markup=False, soft_wrap=True)
+    sys.exit(exit_code)
+
+
+def _log_to_standard_error() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )

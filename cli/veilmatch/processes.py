@@ -1,0 +1,75 @@
+"""Operating-system processes of a local federation: one a member, started and stopped together."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veilmatch.errors import ProcessError
+
+_STOP_SECONDS = 10.0  # the services' own grace period and a little
+_LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Reserve loopback ports while the context is open: nobody else is given them.
+
+    The sockets are bound, not listening, with SO_REUSEPORT, which gRPC's listeners set too: the
+    members bind beside them, and connections reach the members only.
+    """
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind((_LOOPBACK, 0))
+            ports.append(held.getsockname()[1])
+        yield ports
+
+
+@dataclass
+class Members:
+    """The running processes by member, and where each writes its log."""
+
+    logs: Path
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, configs: Mapping[str, Path], coordinator: str) -> None:
+        """Start a process for each configuration; ``coordinator`` names the one that is not a node."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        for name, config in configs.items():
+            role = "coordinator" if name == coordinator else "node"
+            command = [sys.executable, "-m", "veilmatch", role, "serve", "--config", str(config)]
+            with (self.logs / f"{name}.log").open("ab") as log:
+                self.running[name] = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )  # noqa: S603  our own command line
+
+    def check(self) -> None:
+        """Raise ProcessError naming a member whose process has ended."""
+        for name, process in self.running.items():
+            if process.poll() is not None:
+                raise ProcessError(
+                    f"{name}: its process ended ({_ending(process.returncode)}); see {self.logs / name}.log"
+                )
+
+    def stop(self) -> None:
+        """Ask all to stop, wait, and kill what is left."""
+        for process in self.running.values():
+            process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in self.running.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _ending(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,89 @@
+"""What a person sees: progress bars while it runs, tables when it is done."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+_STAGES = {"link": "rows linked", "contribute": "slots contributed", "open": "slots opened"}
+
+# Progress and remarks go to standard error, results to standard output.
+messages = Console(stderr=True, highlight=False)
+output = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy's line in the result table; ``equal`` is None where nothing was compared."""
+
+    policy: str
+    eligible: int
+    seconds: float
+    transferred: int
+    equal: bool | None = None
+
+
+class Bars:
+    """Progress bars, one a stage and department, made when the first step comes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[tuple[str, str], TaskID] = {}
+
+    def step(self, stage: str, department: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        if (stage, department) not in self._bars:
+            text = f"{department}: {_STAGES.get(stage, stage)}"
+            self._bars[stage, department] = self._progress.add_task(text, total=total)
+        self._progress.update(self._bars[stage, department], completed=done, total=total)
+
+
+@contextmanager
+def bars(title: str) -> Iterator[Bars]:
+    """Show a title and bars while the context is open."""
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    messages.print(f"[bold]{title}[/bold]")
+    with Progress(*columns, console=messages) as progress:
+        yield Bars(progress)
+
+
+def results(rows: Sequence[Row]) -> None:
+    """Print the result table."""
+    table = Table(title="Results", title_justify="left")
+    table.add_column("policy")
+    for heading in ("eligible", "seconds", "bytes"):
+        table.add_column(heading, justify="right")
+    compared = any(row.equal is not None for row in rows)
+    if compared:
+        table.add_column("equals the plaintext answer")
+    for row in rows:
+        cells = [row.policy, f"{row.eligible:,}", f"{row.seconds:.1f}", f"{row.transferred:,}"]
+        if compared:
+            cells.append("yes" if row.equal else "[red]NO[/red]")
+        table.add_row(*cells)
+    output.print(table)
+
+
+def lines(heading: str, texts: Sequence[str]) -> None:
+    """Print a heading and lines below it, as they are: a policy's text is not markup."""
+    output.print(heading, style="bold", markup=False)
+    for text in texts:
+        output.print(f"  {text}", markup=False, soft_wrap=True)
+
+
+def row_of(result: Mapping[str, object], equal: bool | None = None) -> Row:
+    """Make a table line of a result.json."""
+    match result:
+        case {
+            "policy": str(policy),
+            "eligible": int(eligible),
+            "seconds": {"total": float(total)},
+            "bytes": dict(traffic),
+        }:
+            coordinator = traffic["coordinator"]
+            return Row(policy, eligible, total, coordinator["sent"] + coordinator["received"], equal)
+        case _:
+            raise ValueError("a result.json without policy, eligible, seconds and bytes")

@@ -1,0 +1,33 @@
+"""What can go wrong at the coordinator, named for the cause.  ``str()`` is one line for the operator."""
+
+
+class CoordinatorError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+    exit_code = 5  # of the command that asked (policies.md)
+
+
+class ConfigurationError(CoordinatorError):
+    """The configuration file is wrong."""
+
+    exit_code = 2
+
+
+class StoreError(CoordinatorError):
+    """The store cannot keep or give what is asked."""
+
+
+class LinkageError(CoordinatorError):
+    """What a node sent during the linkage does not have the form that protocol.md, 3 gives."""
+
+
+class JobError(CoordinatorError):
+    """A job cannot go on: a party refused, failed, or sent what does not belong to the job."""
+
+
+class NodeFailedError(CoordinatorError):
+    """A node refused or stopped answering; the exit code is the one that its refusal asks for."""
+
+    def __init__(self, text: str, exit_code: int = 5) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code

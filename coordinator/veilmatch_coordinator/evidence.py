@@ -1,0 +1,44 @@
+"""What an auditor gets of a job: manifest, signed contributions, B and the products (protocol.md, 7).
+
+Enough to multiply again and compare; nothing here opens anything: never mask keys, B's words,
+slots or any private key.
+"""
+
+import hashlib
+from pathlib import Path
+
+from veilmatch_policy import canonical
+
+
+class JobEvidence:
+    """One job's folder: ``manifest.json``, ``NAME/OUTCOME-CHUNK.bin``, ``digests.json``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._digests: list[dict[str, object]] = []
+        folder.mkdir(parents=True, mode=0o700)
+
+    def manifest(self, data: bytes) -> None:
+        """Keep the manifest's exact bytes."""
+        (self._folder / "manifest.json").write_bytes(data)
+
+    def contribution(self, name: str, outcome: int, chunk: int, ciphertexts: bytes, signature: bytes) -> None:
+        """Keep a contribution with its maker's signature over its digest."""
+        self._keep(name, outcome, chunk, ciphertexts, {"signature": signature.hex()})
+
+    def combined(self, outcome: int, chunk: int, blank: bytes, product: bytes) -> None:
+        """Keep the coordinator's own ciphertexts and the product that the recipient got."""
+        self._keep("B", outcome, chunk, blank, {})
+        self._keep("product", outcome, chunk, product, {})
+
+    def report(self, report: dict[str, object]) -> None:
+        """Write the digests' list and the coordinator's copy of the result, which says nothing about matches."""
+        (self._folder / "digests.json").write_bytes(canonical.encode(self._digests))
+        (self._folder / "report.json").write_bytes(canonical.encode(report))
+
+    def _keep(self, maker: str, outcome: int, chunk: int, data: bytes, more: dict[str, str]) -> None:
+        path = self._folder / maker / f"{outcome}-{chunk}.bin"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        self._digests.append({"maker": maker, "outcome": outcome, "chunk": chunk, "sha256": digest, **more})

@@ -1,0 +1,48 @@
+"""`veilmatch coordinator serve`: puts a coordinator together from its configuration and runs it."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import structlog
+from veilmatch_crypto import IdentityKey, Vault, make_executor
+from veilmatch_transport import RoleGate, Server, load_settings, read_directory, read_secret, read_tls
+
+from veilmatch_coordinator.client import Nodes
+from veilmatch_coordinator.config import CoordinatorConfig
+from veilmatch_coordinator.office import Office
+from veilmatch_coordinator.service import ROLES, Attachments, register
+from veilmatch_coordinator.store import CoordinatorStore
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(path: Path) -> None:
+    """Run the coordinator that a configuration file describes; returns when it was told to stop.
+
+    Raises SettingsError, DirectoryError, CredentialError or ListenError before anything is served.
+    """
+    config = load_settings(path, CoordinatorConfig)
+    tls = read_tls(config.tls)
+    with ExitStack() as stack:
+        store = CoordinatorStore(config.store, Vault(read_secret(config.keys.store)))
+        stack.callback(store.close)
+        directory = read_directory(config.federation, oldest=store.directory_version())
+        store.set_directory_version(directory.version)
+        executor = stack.enter_context(make_executor(config.workers))
+        attachments = Attachments()
+        nodes = Nodes(directory, tls, attachments)
+        stack.callback(nodes.close)
+        office = Office(
+            identity=IdentityKey.from_bytes(read_secret(config.keys.identity)),
+            directory=directory,
+            store=store,
+            nodes=nodes,
+            executor=executor,
+            evidence=config.evidence,
+        )
+        server = stack.enter_context(Server(tls, RoleGate(directory.federation, directory, ROLES)))
+        for service, add in register(office, attachments, server.stopping).items():
+            server.add(service, add)
+        port = server.start(config.listen)
+        _log.info("listening", coordinator=config.name, port=port)
+        server.run()

@@ -1,0 +1,226 @@
+"""What the coordinator must remember after a crash, in one SQLite file (SQLAlchemy).
+
+protocol.md, 3 step 4 and 4.7: an epoch's slots are drawn once; the recipient presents its slots once
+a manifest; the bytes of B are kept and resent, never made again.  SQLite runs with
+``synchronous=FULL``: a committed transaction survives a power cut.  There is nothing here about
+any person but pseudonymous slots and ciphertexts.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import IntegrityError
+from veilmatch_crypto import Vault
+
+from veilmatch_coordinator.errors import JobError, StoreError
+
+_metadata = MetaData()
+_settings = Table(
+    "settings", _metadata, Column("name", String, primary_key=True), Column("value", Integer, nullable=False)
+)
+_epochs = Table(
+    "epochs",
+    _metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("statement", LargeBinary, nullable=False, unique=True),
+    Column("padded", Integer, nullable=False),
+    Column("seconds", String, nullable=False),
+)
+_slots = Table(
+    "slots",
+    _metadata,
+    Column("epoch", Integer, primary_key=True),
+    Column("node", String, primary_key=True),
+    Column("slots", LargeBinary, nullable=False),
+)
+_jobs = Table(
+    "jobs",
+    _metadata,
+    Column("manifest_sha256", LargeBinary, primary_key=True),
+    Column("manifest", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("secrets", LargeBinary),
+    Column("presented", LargeBinary),
+)
+_combined = Table(
+    "combined",
+    _metadata,
+    Column("manifest_sha256", LargeBinary, primary_key=True),
+    Column("outcome", Integer, primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("blank", LargeBinary, nullable=False),
+    Column("product", LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class StoredEpoch:
+    """A linked epoch: the signed statement, the number of slots, and each node's slots (uint32, little-endian)."""
+
+    statement: bytes
+    padded: int
+    seconds: float
+    slots: dict[str, bytes]
+
+    def people(self, node: str) -> int:
+        """Return how many distinct people a node brought."""
+        return len(self.slots[node]) // 4
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """A combined chunk: the coordinator's own ciphertexts B and the product that the recipient gets."""
+
+    blank: bytes
+    product: bytes
+
+
+class CoordinatorStore:
+    """The coordinator's one store.  Every method is one transaction."""
+
+    def __init__(self, path: Path, vault: Vault) -> None:
+        self._vault = vault
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _durable)
+        event.listen(self._engine, "begin", _one_writer)
+        _metadata.create_all(self._engine)
+        path.chmod(0o600)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._engine.dispose()
+
+    def directory_version(self) -> int:
+        """Return the highest directory version seen, 1 at first."""
+        with self._engine.begin() as connection:
+            return connection.scalar(select(_settings.c.value).where(_settings.c.name == "directory")) or 1
+
+    def set_directory_version(self, version: int) -> None:
+        """Record the directory version in use."""
+        statement = upsert(_settings).values(name="directory", value=version)
+        with self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["name"], set_={"value": version})
+            )
+
+    def save_epoch(self, epoch: StoredEpoch) -> None:
+        """Keep an epoch whose slots are drawn, before any node hears of them."""
+        row = {"statement": epoch.statement, "padded": epoch.padded, "seconds": repr(epoch.seconds)}
+        try:
+            with self._engine.begin() as connection:
+                number = connection.execute(insert(_epochs).values(row)).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has one
+                rows = [
+                    {"epoch": number, "node": node, "slots": slots} for node, slots in epoch.slots.items()
+                ]
+                connection.execute(insert(_slots), rows)
+        except IntegrityError:
+            raise StoreError("epoch: its slots are drawn already; open a new epoch") from None
+
+    def newest_epoch(self) -> StoredEpoch | None:
+        """Return the newest epoch, or None before the first."""
+        with self._engine.begin() as connection:
+            row = connection.execute(select(_epochs).order_by(_epochs.c.number.desc()).limit(1)).one_or_none()
+            if row is None:
+                return None
+            slots = connection.execute(
+                select(_slots.c.node, _slots.c.slots).where(_slots.c.epoch == row.number)
+            )
+            return StoredEpoch(
+                row.statement, row.padded, float(row.seconds), {node: blob for node, blob in slots}
+            )
+
+    def start_job(self, digest: bytes, manifest: bytes, secrets: bytes) -> None:
+        """Record a manifest as started, with the coordinator's secrets of the job."""
+        locked = self._vault.lock(("jobs", digest, "secrets"), secrets)
+        row = {"manifest_sha256": digest, "manifest": manifest, "state": "started", "secrets": locked}
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(_jobs).values(row))
+        except IntegrityError:
+            raise JobError("job: this manifest already started; submit the job again for a new one") from None
+
+    def secrets(self, digest: bytes) -> bytes:
+        """Return the coordinator's secrets of a started job.  Raises JobError where it is closed or unknown."""
+        with self._engine.begin() as connection:
+            locked = connection.scalar(select(_jobs.c.secrets).where(_jobs.c.manifest_sha256 == digest))
+        if locked is None:
+            raise JobError("job: is closed or was never started; submit the job again")
+        return self._vault.unlock(("jobs", digest, "secrets"), locked)
+
+    def present(self, digest: bytes, bitmap: bytes) -> None:
+        """Keep whom the recipient asks about; the first answer stands.
+
+        Raises JobError where the recipient presents other slots under the same manifest: two
+        sets would show it the difference (protocol.md, 4.6).
+        """
+        this = _jobs.c.manifest_sha256 == digest
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(_jobs).where(this, _jobs.c.presented.is_(None)).values(presented=bitmap)
+            )
+            kept = connection.scalar(select(_jobs.c.presented).where(this))
+        if kept != bitmap:
+            raise JobError("job: the recipient presents other slots than before; submit the job again")
+
+    def chunk(self, digest: bytes, outcome: int, chunk: int) -> StoredChunk | None:
+        """Return a combined chunk, or None where it was never made."""
+        place = (
+            _combined.c.manifest_sha256 == digest,
+            _combined.c.outcome == outcome,
+            _combined.c.chunk == chunk,
+        )
+        with self._engine.begin() as connection:
+            row = connection.execute(select(_combined).where(*place)).one_or_none()
+        return None if row is None else StoredChunk(row.blank, row.product)
+
+    def keep_chunk(self, digest: bytes, outcome: int, chunk: int, made: StoredChunk) -> None:
+        """Keep a combined chunk before the recipient gets it.  Raises StoreError where there is one already."""
+        row = {
+            "manifest_sha256": digest,
+            "outcome": outcome,
+            "chunk": chunk,
+            "blank": made.blank,
+            "product": made.product,
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(_combined).values(row))
+        except IntegrityError:
+            raise StoreError("job: a chunk was combined twice; submit the job again") from None
+
+    def close_job(self, digest: bytes) -> None:
+        """Erase a job's secrets and ciphertexts; that it ran stays known."""
+        with self._engine.begin() as connection:
+            closed = {"state": "closed", "secrets": None, "presented": None}
+            connection.execute(update(_jobs).where(_jobs.c.manifest_sha256 == digest).values(closed))
+            connection.execute(delete(_combined).where(_combined.c.manifest_sha256 == digest))
+
+
+def _durable(connection: object, _record: object) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # SQLAlchemy types it as object; BEGIN is ours, below
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # same
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA secure_delete=ON")  # closing a job erases: freed pages are overwritten
+    cursor.close()
+
+
+def _one_writer(connection: Connection) -> None:
+    # Read-then-write transactions must not interleave.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

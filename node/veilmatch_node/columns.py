@@ -1,0 +1,254 @@
+"""Text cells to values of the catalog's declared types: exactly, or not at all.
+
+A cell that cannot be read is never guessed, rounded or zero: its row is unreadable, and the reason
+names the column.  DuckDB's own casts are guarded, because they round ('12.7' to 13) and read more
+than people write ('1e3', '0x1F', '1_000').
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from duckdb import DuckDBPyConnection
+from numpy.typing import NDArray
+
+from veilmatch_node.cells import BLANKS, Cells
+from veilmatch_node.errors import DataError
+from veilmatch_node.expressions import OwnExpression
+from veilmatch_policy.catalog import Column
+from veilmatch_policy.column_types import ColumnType
+from veilmatch_policy.errors import CatalogError
+
+_CELLS = "cells"  # the text cells, as DuckDB sees them while a table is read
+
+_INTEGERS = frozenset(
+    {
+        "tinyint",
+        "smallint",
+        "integer",
+        "bigint",
+        "hugeint",
+        "utinyint",
+        "usmallint",
+        "uinteger",
+        "ubigint",
+        "uhugeint",
+    }
+)
+_FLOATS = frozenset({"float", "double"})
+_TRUE = "('true', '1', 'yes')"
+_FALSE = "('false', '0', 'no')"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Values:
+    """The columns of one table with their types, row by row as in its ``Cells``.
+
+    ``table``: BIGINT, DECIMAL(38,s), VARCHAR, BOOLEAN or DATE, NULL where empty or unreadable.
+    ``unreadable``: masks of the rows with a cell that could not be read, with the reason.
+    """
+
+    table: pa.Table
+    unreadable: tuple[tuple[NDArray[np.bool_], str], ...]
+
+
+def configure(connection: DuckDBPyConnection) -> None:
+    """Prepare a connection for ``read_values``.
+
+    DuckDB lifts what two expressions have in common out of the TRY around each, where a failing row
+    fails the query.
+    """
+    connection.execute("SET disabled_optimizers = 'common_subexpressions'")
+
+
+def read_values(
+    connection: DuckDBPyConnection,
+    cells: Cells,
+    columns: Sequence[Column],
+    *,
+    expressions: Mapping[str, OwnExpression],
+    codes: Mapping[str, Mapping[str, str]],
+    where: str,
+) -> Values:
+    """Read ``columns`` from text cells; ``expressions`` by column, over the cells' own columns.
+
+    A column without an expression is the cells' column of the same name.  ``codes`` translates a
+    column's local codes before they are read; one that it does not list is unreadable.
+
+    Integers are digits with an optional sign; decimals have at most the declared digits behind the
+    point, zeros aside; booleans are true/false, 1/0 or yes/no in any case; dates are YYYY-MM-DD;
+    blanks around any of these do not count.  Raises CatalogError for an expression that DuckDB
+    refuses or whose type is not exact, DataError for a value outside its column's declared range.
+    """
+    if not columns:
+        return Values(pa.table({}), ())
+    connection.register(_CELLS, cells.table)
+    try:
+        read = _evaluate(connection, columns, expressions, codes, where)
+    finally:
+        connection.unregister(_CELLS)
+    table: dict[str, pa.ChunkedArray] = {}
+    unreadable = []
+    for index, column in enumerate(columns):
+        values, failed = read[f"v{index}"], _numpy(read[f"f{index}"])
+        own = expressions.get(column.name)
+        garbled = [
+            cells.garbled[name] for name in (own.columns if own else (column.name,)) if name in cells.garbled
+        ]
+        if garbled:
+            not_text = np.logical_or.reduce(garbled)
+            unreadable.append((not_text, f"column {column.name} is not {cells.encoding}"))
+            failed &= ~not_text
+        if failed.any():
+            what = "a code that the catalog lists" if column.name in codes else _called(column.type)
+            unreadable.append((failed, f"column {column.name} is not {what}"))
+        _check_range(column, values, where)
+        table[column.name] = values
+    return Values(pa.table(table), tuple(unreadable))
+
+
+def _evaluate(
+    connection: DuckDBPyConnection,
+    columns: Sequence[Column],
+    expressions: Mapping[str, OwnExpression],
+    codes: Mapping[str, Mapping[str, str]],
+    where: str,
+) -> pa.Table:
+    """Columns ``v<i>``, the values, and ``f<i>``, whether the cell was there and could not be read."""
+    sources, cells, values, results = [], [], [], []
+    for index, column in enumerate(columns):
+        own, listed = expressions.get(column.name), codes.get(column.name)
+        cell, result = f"c{index}", "varchar"
+        if own is None:
+            sources.append(f"{_quote(column.name)} AS s{index}")
+            cells.append(f"s{index} AS {cell}, false AS t{index}")
+        else:
+            # One evaluation tells an empty result, {v: NULL}, from a failing row, NULL.
+            sources.append(f"TRY({{'v': (\n{own.sql}\n)}}) AS s{index}")
+            cells.append(f"s{index}.v AS {cell}, s{index} IS NULL AS t{index}")
+            result = _result_type(connection, own, column, where)
+        if listed is None:
+            value = _conversion(cell, result, column, where)
+        elif result == "varchar":
+            value = _reading(_translation(cell, listed), column.type)
+        else:
+            what = f"the column has codes, which are text, and its expression gives {result}"
+            raise CatalogError(f"{where}.{column.name}", what, "let the expression give the local code")
+        values.append(f"{cell}, t{index}, {value} AS v{index}")
+        results.append(f"v{index}, t{index} OR ({cell} IS NOT NULL AND v{index} IS NULL) AS f{index}")
+    query = f"SELECT {', '.join(sources)} FROM {_CELLS}"  # noqa: S608  quoted names and checked expressions
+    for layer in (cells, values, results):
+        query = f"SELECT {', '.join(layer)} FROM ({query})"  # noqa: S608  same
+    try:
+        return connection.sql(query).to_arrow_table()
+    except duckdb.Error:
+        # Not DuckDB's own words, also not as a cause: they quote cells.
+        raise CatalogError(
+            where, "DuckDB cannot evaluate the table's expressions", "try each one alone over text cells"
+        ) from None
+
+
+def _reading(cell: str, column_type: ColumnType) -> str:
+    """SQL for the value that the text ``cell`` writes, NULL where it writes none."""
+    trimmed = _trimmed(cell)
+    scale = column_type.scale
+    match column_type.kind:
+        case "text":
+            return cell
+        case "integer":
+            return _guarded(trimmed, r"[+-]?[0-9]+", "BIGINT")
+        case "decimal":
+            fraction = rf"\.[0-9]{{0,{scale}}}0*"
+            return _guarded(trimmed, rf"[+-]?([0-9]+({fraction})?|{fraction})", f"DECIMAL(38,{scale})")
+        case "boolean":
+            lower = f"lower({trimmed})"
+            return f"CASE WHEN {lower} IN {_TRUE} THEN true WHEN {lower} IN {_FALSE} THEN false END"
+        case "date":
+            # DuckDB reads year 0000 as 1 BC.
+            return _guarded(
+                trimmed, r"(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}", "DATE"
+            )
+
+
+def _translation(cell: str, codes: Mapping[str, str]) -> str:
+    """SQL for the standard code, NULL where the local one is not listed."""
+    cases = " ".join(f"WHEN {_literal(local)} THEN {_literal(standard)}" for local, standard in codes.items())
+    return f"CASE {_trimmed(cell)} {cases} END"
+
+
+def _trimmed(cell: str) -> str:
+    # DuckDB's trim takes a list of characters, and a hundred times as long for it.
+    return f"regexp_replace({cell}, '^{BLANKS}|{BLANKS}$', '', 'g')"
+
+
+def _guarded(text: str, pattern: str, target: str) -> str:
+    return f"CASE WHEN regexp_full_match({text}, {_literal(pattern)}) THEN TRY_CAST({text} AS {target}) END"
+
+
+def _result_type(connection: DuckDBPyConnection, own: OwnExpression, column: Column, where: str) -> str:
+    """DuckDB's name for the type of the owner's expression, in lower case."""
+    try:
+        return connection.sql(f"SELECT (\n{own.sql}\n) FROM {_CELLS}").types[0].id  # noqa: S608  a checked expression
+    except duckdb.Error as error:
+        reason = str(error).partition("\n")[0]
+        raise CatalogError(
+            f"{where}.{column.name}", f"DuckDB refuses the expression ({reason})", "correct it"
+        ) from error
+
+
+def _conversion(cell: str, result: str, column: Column, where: str) -> str:
+    """SQL for the expression's result as the declared type, NULL where that would change it."""
+    kind, scale = column.type.kind, column.type.scale
+    if result == "varchar":
+        return _reading(cell, column.type)
+    target = {"integer": "BIGINT", "decimal": f"DECIMAL(38,{scale})", "date": "DATE"}.get(kind)
+    if (column.type.numeric and result in {*_INTEGERS, "decimal"}) or (
+        kind == "date" and result == "timestamp"
+    ):
+        return f"TRY(CASE WHEN CAST({cell} AS {target}) = {cell} THEN CAST({cell} AS {target}) END)"
+    if (kind, result) in {("boolean", "boolean"), ("date", "date")}:
+        return cell
+    what = (
+        "is floating point, which is not exact"
+        if result in _FLOATS
+        else f"gives {result}, not {_called(column.type)}"
+    )
+    example = {"text": "VARCHAR", "boolean": "BOOLEAN"}.get(kind, target)
+    raise CatalogError(
+        f"{where}.{column.name}", f"the expression {what}", f"cast the parts that it is made of to {example}"
+    )
+
+
+def _check_range(column: Column, values: pa.ChunkedArray, where: str) -> None:
+    if column.range is None:
+        return
+    low, high = column.range
+    found: dict[str, Any] = pc.min_max(values).as_py()
+    if found["min"] is not None and not low <= found["min"] <= found["max"] <= high:
+        # Without the figure: protocol.md, 5.1.
+        raise DataError(
+            f"{where}.{column.name}",
+            "a value is outside the range that the catalog declares",
+            f"correct the data or the range [{low}, {high}]",
+        )
+
+
+def _called(column_type: ColumnType) -> str:
+    article = "an" if column_type.kind == "integer" else "a"
+    return "text" if column_type.kind == "text" else f"{article} {column_type}"
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _numpy(mask: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.array(mask.to_numpy(zero_copy_only=False), np.bool_)

@@ -1,0 +1,45 @@
+"""A node's configuration file: where its data, keys, state and peers are (docs/configuration.md)."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+from veilmatch_transport.settings import Federation, Section, Tls
+
+
+class Keys(Section):
+    """Files of 32-byte private keys in hex, mode 0600."""
+
+    identity: Path  # Ed25519: signs
+    sealing: Path  # X25519: opens what is sealed to this node
+    store: Path  # AES-256: encrypts what the store keeps
+    officer: Path | None = None  # Ed25519 of the data officer; only where one machine stands for all
+
+
+class Data(Section):
+    """The department's folder with its catalog, and its databases."""
+
+    folder: Path
+    databases: dict[str, str] = {}  # name in the catalog -> URL
+
+
+class NodeConfig(Section):
+    """The whole file."""
+
+    name: str
+    listen: str | None = None  # host:port to listen on
+    connect: bool = False  # dial the coordinator instead and wait for work there
+    workers: Annotated[int, Field(ge=1, le=256)] = 1  # processes that encrypt and decrypt
+    store: Path  # SQLite file, made when absent
+    reports: Path  # folder for the linkage report and the list of refused rows
+    results: Path  # folder for the results of policies that this node receives
+    federation: Federation
+    tls: Tls
+    keys: Keys
+    data: Data
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.listen is None) != self.connect:
+            raise ValueError('say either listen = "host:port" or connect = true')
+        return self

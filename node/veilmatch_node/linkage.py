@@ -1,0 +1,226 @@
+"""A node's part in the linkage of an epoch (protocol.md, 3), as requester and as trustee.
+
+Order, at the requester: read the data; receive the epoch's keys and compare them with the other
+nodes'; have new identities evaluated (oprf mode); send pseudonyms; receive slots.  No network: the
+service carries the messages.  What the coordinator sees of a node are counts, blinded elements and
+pseudonyms.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from veilmatch_crypto import AgreementKey, BoundBatch, IdentityKey, OprfKey, Quota, Requester, Sealed, Trustee
+from veilmatch_policy.directory import Directory
+from veilmatch_policy.epoch import Confirmation, OpenEpoch
+
+from veilmatch_node import epoch_keys
+from veilmatch_node.answers import DataFolder
+from veilmatch_node.epoch_keys import EpochKeys
+from veilmatch_node.errors import LinkageError
+from veilmatch_node.people import SlotTable
+from veilmatch_node.pseudonyms import Blinded, Outputs, ascending, blind_batches, keyed
+from veilmatch_node.report import Report
+from veilmatch_node.source import load
+from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch
+
+_TRUSTEE_KEY = "oprf-key"  # the setting that holds this trustee's scalar; it outlives epochs
+
+
+@dataclass(frozen=True)
+class NodeKeys:
+    """A node's long-lived keys; the officer's only where one machine stands for all."""
+
+    identity: IdentityKey
+    sealing: AgreementKey
+    officer: IdentityKey | None
+
+    def __repr__(self) -> str:
+        return "NodeKeys(...)"
+
+
+class NodeLinkage:
+    """All linkages of one node."""
+
+    def __init__(
+        self, name: str, *, keys: NodeKeys, directory: Directory, store: NodeStore, data: DataFolder
+    ) -> None:
+        self.name = name
+        self.keys = keys
+        self.directory = directory
+        self.store = store
+        self._data = data
+
+    def draw_keys(self, epoch: OpenEpoch) -> dict[str, Sealed]:
+        """First trustee: draw the epoch's secret and seal it to every node (3 step 3)."""
+        if epoch.epoch.trustees[0] != self.name:
+            raise LinkageError(
+                "linkage", f"{self.name} is not the first trustee", "ask the one the directory names"
+            )
+        secret = epoch_keys.draw_secret()
+        return {
+            receiver: epoch_keys.seal_secret(
+                secret,
+                self.name,
+                receiver,
+                sequence=self.store.next_sequence(receiver),
+                epoch=epoch,
+                directory=self.directory,
+                identity=self.keys.identity,
+            )
+            for receiver in epoch.epoch.nodes
+        }
+
+    def trustee(self, epoch: OpenEpoch) -> Trustee:
+        """Trustee: the object that evaluates the epoch's batches (3 step 2)."""
+        scalar = self.store.setting(_TRUSTEE_KEY)
+        if scalar is None:
+            scalar = OprfKey.generate().to_bytes()
+            self.store.set_setting(_TRUSTEE_KEY, scalar)
+        return Trustee(
+            self.name,
+            self.keys.identity,
+            OprfKey(scalar),
+            epoch=epoch.context,
+            trustees=epoch.epoch.trustees,
+            identities=identities(self.directory),
+            officers={name: self.directory.officer(name) for name in self.directory.nodes},
+            ledger=self.store,
+        )
+
+    def begin(self, epoch: OpenEpoch) -> "EpochLinkage":
+        """Requester: read the identifiers of the department's people.  Raises DataError."""
+        department = load(
+            self._data.catalog,
+            self._data.folder,
+            needed=frozenset(),
+            reference_date=epoch.epoch.reference_date,
+            databases=self._data.databases,
+        )
+        return EpochLinkage(self, epoch, department.inputs, department.report)
+
+
+def identities(directory: Directory) -> Mapping[str, bytes]:
+    """Each member's public identity key."""
+    return {name: directory.identity(name) for name in directory.members}
+
+
+@dataclass
+class EpochLinkage:
+    """One linkage at the requester; the methods are called in the order in which they stand."""
+
+    node: NodeLinkage
+    epoch: OpenEpoch
+    inputs: pa.Array
+    report: Report
+    evaluations: int = 0  # identities that the trustees evaluate in this linkage
+    _keys: EpochKeys | None = None
+    _requester: Requester | None = None
+    _requests: dict[int, tuple[Blinded, BoundBatch]] = field(default_factory=dict)
+    _evaluated: list[tuple[tuple[bytes, ...], NDArray[np.uint8]]] = field(default_factory=list)
+    _order: NDArray[np.intp] | None = None
+
+    @property
+    def people(self) -> int:
+        """Distinct people in the department's tables."""
+        return len(self.inputs)
+
+    def receive_keys(self, sealed: Sealed) -> Confirmation:
+        """Open the epoch's keys and countersign them.  Raises LinkageError."""
+        store, sender = self.node.store, self.epoch.epoch.trustees[0]
+        self._keys = epoch_keys.open_secret(
+            sealed,
+            self.node.name,
+            last_sequence=store.last_sequence(sender),
+            epoch=self.epoch,
+            directory=self.node.directory,
+            key=self.node.keys.sealing,
+        )
+        store.record_sequence(sender, sealed.sequence)
+        return epoch_keys.confirm(self.node.name, self._keys, self.epoch, self.node.keys.identity)
+
+    def compare_keys(self, confirmations: Sequence[Confirmation]) -> None:
+        """Hold every node's confirmation against the keys received here.  Raises LinkageError."""
+        epoch_keys.compare(confirmations, self._received(), self.epoch, self.node.directory)
+
+    def requests(self) -> Iterator[BoundBatch]:
+        """Oprf mode: bind batches of identities that were never evaluated; on disk before each is yielded."""
+        store = self.node.store
+        waiting = [Blinded.decode(data) for data in store.requests()]
+        sent = pa.array([data for batch in waiting for data in batch.inputs], pa.large_binary())
+        known = self._outputs()
+        missing = known.missing(self.inputs)
+        fresh = missing.filter(pc.invert(pc.is_in(missing, value_set=sent)))
+        self.evaluations = len(sent) + len(fresh)
+        requester = self._requester = self._bind(rows=len(known.inputs) + self.evaluations)
+        for index, blinded in enumerate(itertools.chain(waiting, blind_batches(fresh))):
+            request = requester.request(index, blinded.elements)
+            if index >= len(waiting):
+                store.keep_request(request.digest, blinded.encode())
+            self._requests[index] = (blinded, request)
+            yield request
+
+    def take(self, answer: BoundBatch) -> int:
+        """Oprf mode: verify an evaluated batch, in the order of the requests, and take the blinds off.
+
+        Returns how many identities it brought.  Raises CryptoError where the chain does not hold.
+        """
+        index = len(self._evaluated)
+        if self._requester is None or index not in self._requests:
+            raise LinkageError("linkage", "an OPRF answer came that nobody asked for", "link again")
+        blinded, request = self._requests.pop(index)
+        evaluated = self._requester.accept(request, answer)
+        self._evaluated.append((blinded.inputs, blinded.state.finalize(evaluated)))
+        return len(blinded.inputs)
+
+    def pseudonyms(self) -> bytes:
+        """Return this epoch's pseudonyms, 32 bytes each, ascending (3 step 3)."""
+        keys = self._received()
+        if self.epoch.epoch.linkage == "oprf":
+            outputs = self._outputs()
+            for inputs, values in self._evaluated:
+                outputs = outputs.extended(inputs, values)
+            self.node.store.finish_requests(outputs.encode())
+            linked = outputs.of(self.inputs)
+        else:
+            linked = keyed(keys.link, self.inputs.to_pylist())
+        sent, self._order = ascending(keyed(keys.pseudonym, linked))
+        return sent
+
+    def assign(self, slots: NDArray[np.uint32], padded: int) -> None:
+        """Keep the slots that came for the pseudonyms as they were sent (3 step 4).  Raises LinkageError."""
+        if self._order is None or len(slots) != self.people:
+            raise LinkageError("linkage", f"{len(slots)} slots came for {self.people} people", "link again")
+        if self.people and (int(slots.max()) >= padded or len(np.unique(slots)) != self.people):
+            raise LinkageError("linkage", "slots came twice or beyond their number", "link again")
+        by_person = np.empty(self.people, np.uint32)
+        by_person[self._order] = slots
+        table = SlotTable(self.inputs, by_person).encode()
+        self.node.store.save_epoch(self.epoch.context, StoredEpoch(self.epoch.statement, padded, table))
+
+    def _received(self) -> EpochKeys:
+        if self._keys is None:
+            raise LinkageError("linkage", "the epoch's keys did not come yet", "link again")
+        return self._keys
+
+    def _outputs(self) -> Outputs:
+        kept = self.node.store.setting(OUTPUTS)
+        return Outputs.none() if kept is None else Outputs.decode(kept)
+
+    def _bind(self, rows: int) -> Requester:
+        officer = self.node.keys.officer
+        if officer is None:
+            raise LinkageError("linkage", "no officer signed this node's row count", "set keys.officer")
+        return Requester(
+            self.node.name,
+            self.node.keys.identity,
+            Quota.signed(officer, requester=self.node.name, rows=rows),
+            epoch=self.epoch.context,
+            trustees=self.epoch.epoch.trustees,
+            identities=identities(self.node.directory),
+        )

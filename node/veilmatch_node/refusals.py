@@ -1,0 +1,36 @@
+"""What a node tells the coordinator when it refuses: a code and one line, never its data.
+
+The messages of this project's own errors hold no cell and no identifier (their classes say so), so
+the coordinating office may read them.  Everything else is "internal error, see the local log".
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from veilmatch_crypto import CheckError, CryptoError
+from veilmatch_policy.errors import PolicyError
+from veilmatch_transport import Code, RefusalError
+
+from veilmatch_node.errors import DataError, JobRefusedError, LinkageError, StoreError
+
+# From the particular to the general: the first class that fits decides.
+_CODES: tuple[tuple[type[Exception], Code], ...] = (
+    (DataError, Code.DATA_REFUSED),
+    (JobRefusedError, Code.NOT_FOUND),
+    (LinkageError, Code.OUT_OF_ORDER),
+    (StoreError, Code.OUT_OF_ORDER),
+    (PolicyError, Code.POLICY_REFUSED),
+    (CheckError, Code.CHECK_FAILED),
+    (CryptoError, Code.MALFORMED),
+)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what a task raises on purpose into a RefusalError with its public line."""
+    try:
+        yield
+    except tuple(kind for kind, _ in _CODES) as error:
+        code = next(code for kind, code in _CODES if isinstance(error, kind))
+        private = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        raise RefusalError(code, private, detail=str(error)) from error

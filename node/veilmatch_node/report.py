@@ -1,0 +1,89 @@
+"""What became of every row that was read, for the rows' owner: numbers and reasons, never a value."""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+class RefusedRow(NamedTuple):
+    """A row that was left out or that cannot be read whole: its number, from 1, and why."""
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """One table's rows.
+
+    ``rows``: rows of data in the source.  ``people``: distinct people with a valid identifier.
+    ``duplicates``: rows that said again what an earlier row of the person said.
+    ``identifiers_refused``: rows left out because of the identifier, by reason (identifiers.py).
+    ``listed``: every refused row, with one entry for each reason.
+    """
+
+    table: str
+    rows: int
+    people: int
+    duplicates: int
+    identifiers_refused: Mapping[str, int]
+    listed: tuple[RefusedRow, ...]
+
+    @property
+    def refused(self) -> int:
+        """How many rows were refused, each counted once."""
+        return len({row for row, _ in self.listed})
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """How often each reason occurs in ``listed``."""
+        return Counter(reason for _, reason in self.listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was read from a department's tables; ``people`` are distinct over all of them."""
+
+    department: str
+    people: int
+    tables: tuple[TableReport, ...]
+
+
+def write_refused(report: Report, path: Path) -> None:
+    """Write ``refused.csv`` (columns table, row, reason), readable by its owner alone."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123  a descriptor, for its mode
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("table", "row", "reason"))
+        writer.writerows(
+            (table.table, row, reason) for table in report.tables for row, reason in table.listed
+        )
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write ``FOLDER/linkage.json`` (numbers and reasons) and ``FOLDER/refused.csv`` (row by row)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "linkage.json").write_text(
+        json.dumps(as_json(report), ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+    )
+    write_refused(report, folder / "refused.csv")
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """Return the report's numbers.  ``outside_register`` is null: union mode has no register."""
+    refused: Counter[str] = Counter()
+    for table in report.tables:
+        refused.update(table.identifiers_refused)
+    return {
+        "rows": sum(table.rows for table in report.tables),
+        "people": report.people,
+        "refused_identifiers": dict(refused),
+        "refused_rows": dict(sum((Counter(table.reasons) for table in report.tables), Counter())),
+        "duplicates": sum(table.duplicates for table in report.tables),
+        "outside_register": None,
+    }

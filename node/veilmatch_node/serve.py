@@ -1,0 +1,101 @@
+"""`veilmatch node serve`: puts a node together from its configuration and runs it until it is told to stop."""
+
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+import structlog
+from veilmatch_crypto import AgreementKey, IdentityKey, Vault, make_executor
+from veilmatch_policy.catalog import load_catalog
+from veilmatch_policy.directory import Directory
+from veilmatch_transport import (
+    RoleGate,
+    Server,
+    SettingsError,
+    load_settings,
+    read_directory,
+    read_secret,
+    read_tls,
+)
+
+from veilmatch_node.answers import DataFolder
+from veilmatch_node.client import Attachment
+from veilmatch_node.config import NodeConfig
+from veilmatch_node.jobs import NodeJobs
+from veilmatch_node.linkage import NodeKeys, NodeLinkage
+from veilmatch_node.service import ROLES, SERVICE, Tasks, register
+from veilmatch_node.store import NodeStore
+
+_VERSION = "directory-version"  # the setting that holds the highest directory version seen
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(path: Path) -> None:
+    """Run the node that a configuration file describes; returns when it was told to stop.
+
+    Raises SettingsError, DirectoryError, CredentialError, ListenError or PolicyError (a catalog
+    that is refused) before anything is served.
+    """
+    config = load_settings(path, NodeConfig)
+    tls = read_tls(config.tls)
+    catalog = load_catalog(config.data.folder / "catalog.yaml")
+    if catalog.department != config.name:
+        raise SettingsError(
+            f"{path}: name is {config.name}, the catalog is of {catalog.department}; correct one of the two"
+        )
+    with ExitStack() as stack:
+        store = NodeStore(config.store, Vault(read_secret(config.keys.store)))
+        stack.callback(store.close)
+        directory = _directory(config, store)
+        executor = stack.enter_context(make_executor(config.workers))
+        officer = config.keys.officer
+        keys = NodeKeys(
+            IdentityKey.from_bytes(read_secret(config.keys.identity)),
+            AgreementKey.from_bytes(read_secret(config.keys.sealing)),
+            None if officer is None else IdentityKey.from_bytes(read_secret(officer)),
+        )
+        data = DataFolder(catalog, config.data.folder, config.data.databases)
+        tasks = Tasks(
+            directory,
+            NodeLinkage(config.name, keys=keys, directory=directory, store=store, data=data),
+            NodeJobs(
+                config.name,
+                identity=keys.identity,
+                directory=directory,
+                store=store,
+                data=data,
+                executor=executor,
+            ),
+            executor,
+            reports=config.reports,
+            results=config.results,
+        )
+        if config.listen is not None:
+            server = stack.enter_context(Server(tls, RoleGate(directory.federation, directory, ROLES)))
+            server.add(SERVICE, lambda grpc_server: register(tasks, grpc_server))
+            port = server.start(config.listen)
+            _log.info("listening", node=config.name, port=port)
+            server.run()
+        else:
+            coordinator = directory.coordinator
+            attachment = Attachment(coordinator, directory.member(coordinator).address, tls, tasks)
+            _stop_on_signal(attachment)
+            _log.info("dialling", node=config.name)
+            attachment.run()
+
+
+def _directory(config: NodeConfig, store: NodeStore) -> Directory:
+    seen = store.setting(_VERSION)
+    directory = read_directory(config.federation, oldest=1 if seen is None else int.from_bytes(seen, "big"))
+    store.set_setting(_VERSION, directory.version.to_bytes(8, "big"))
+    return directory
+
+
+def _stop_on_signal(attachment: Attachment) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        attachment.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

@@ -1,0 +1,268 @@
+"""The node on the wire: every task of a work stream, as messages (proto/veilmatch_wire/v1/node.proto).
+
+Parses, calls, serialises.  What a task does is in ``linkage`` and ``jobs``; whether the node
+listens (``Node.Work``) or dials out (``client``), the same ``Tasks.run`` serves the stream.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import grpc
+import numpy as np
+import structlog
+from veilmatch_crypto import BoundBatch, Quota, Reply, Sealed, open_chunk
+from veilmatch_policy.directory import Directory
+from veilmatch_policy.epoch import Confirmation, OpenEpoch, open_epoch
+from veilmatch_transport import Code, PeerError, RefusalError, WorkStream, as_refusal, serve_stream
+from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
+
+from veilmatch_node.jobs import NodeJobs
+from veilmatch_node.linkage import NodeLinkage
+from veilmatch_node.refusals import refusals
+from veilmatch_node.report import write_report
+from veilmatch_node.results import JobFigures, write_result
+
+NodeStream = WorkStream[node_pb2.NodeMessage, node_pb2.CoordinatorMessage]
+
+SERVICE = "veilmatch_wire.v1.Node"
+ROLES = {f"/{SERVICE}/Work": frozenset({"coordinator"})}  # who may call what
+
+_log = structlog.get_logger(__name__)
+
+_IN_FLIGHT = 4  # OPRF batches under way: both trustees and the requester are busy
+_PSEUDONYM_BYTES = 1 << 20  # a message of pseudonyms: 32,768 people
+_BITMAP_BYTES = 1 << 20  # a message of presented slots: 8 million people
+_OPENED_AHEAD = 4  # chunks in decryption: a pool's workers have work, memory stays bounded
+
+
+class Tasks:
+    """Serves one work stream: the first message says which task it is."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        linkage: NodeLinkage,
+        jobs: NodeJobs,
+        executor: Executor,
+        *,
+        reports: Path,
+        results: Path,
+    ) -> None:
+        self._directory = directory
+        self._linkage = linkage
+        self._jobs = jobs
+        self._executor = executor
+        self._reports = reports
+        self._results = results
+
+    def run(self, stream: NodeStream) -> None:
+        """Serve a stream until its task is done, or say in its last message why it is refused."""
+        try:
+            with refusals():
+                self._serve(stream)
+            stream.send(node_pb2.NodeMessage(done=job_pb2.TaskDone()))
+        except PeerError as error:  # nobody is left to be told
+            _log.warning("work stream lost", reason=str(error))
+        except Exception as error:  # noqa: BLE001  whatever it is, the coordinator gets a public line and nothing else
+            refusal = as_refusal(error)
+            _log.warning("task refused", code=refusal.code.value, reason=refusal.reason)
+            stream.send(
+                node_pb2.NodeMessage(refused=node_pb2.Refused(code=refusal.code.value, text=refusal.public))
+            )
+
+    def _serve(self, stream: NodeStream) -> None:
+        first = stream.receive()
+        task = first.WhichOneof("body")
+        serve: dict[str | None, Callable[[NodeStream, node_pb2.CoordinatorMessage], None]] = {
+            "link": self._link,
+            "epoch_keys_task": self._draw_keys,
+            "trustee": self._evaluate,
+            "prepare": self._prepare,
+            "contribute": self._contribute,
+            "open": self._open,
+            "close": self._close,
+        }
+        if task not in serve:
+            raise RefusalError(Code.OUT_OF_ORDER, "a work stream did not open with a task")
+        _log.info("task", task=task)
+        serve[task](stream, first)
+
+    def _link(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
+        epoch = self._epoch(first.link.statement, first.link.signature)
+        linkage = self._linkage.begin(epoch)
+        write_report(linkage.report, self._reports)
+        stream.send(node_pb2.NodeMessage(link_ready=linkage_pb2.LinkReady(people=linkage.people)))
+
+        sealed = Sealed.from_bytes(_body(stream.receive(), "epoch_keys").epoch_keys.sealed.sealed)
+        stream.send(node_pb2.NodeMessage(confirmation=_confirmation_out(linkage.receive_keys(sealed))))
+        answered = _body(stream.receive(), "confirmations").confirmations.confirmations
+        linkage.compare_keys([Confirmation(each.name, each.digest, each.signature) for each in answered])
+
+        if epoch.epoch.linkage == "oprf":
+            under_way = 0
+            for request in linkage.requests():
+                stream.send(node_pb2.NodeMessage(batch=batch_out(request)))
+                under_way += 1
+                if under_way == _IN_FLIGHT:
+                    linkage.take(batch_in(_body(stream.receive(), "batch").batch))
+                    under_way -= 1
+            for _ in range(under_way):
+                linkage.take(batch_in(_body(stream.receive(), "batch").batch))
+
+        for part, last in _parts(linkage.pseudonyms(), _PSEUDONYM_BYTES):
+            stream.send(node_pb2.NodeMessage(pseudonyms=linkage_pb2.Pseudonyms(pseudonyms=part, last=last)))
+        slots = bytearray()
+        message = _body(stream.receive(), "slots").slots
+        slots += message.slots
+        while not message.last:
+            message = _body(stream.receive(), "slots").slots
+            slots += message.slots
+        linkage.assign(np.frombuffer(bytes(slots), "<u4").astype(np.uint32), message.padded)
+
+    def _draw_keys(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
+        epoch = self._epoch(first.epoch_keys_task.statement, first.epoch_keys_task.signature)
+        sealed = [
+            linkage_pb2.SealedMessage(receiver=receiver, sealed=message.to_bytes())
+            for receiver, message in self._linkage.draw_keys(epoch).items()
+        ]
+        stream.send(node_pb2.NodeMessage(epoch_keys_drawn=linkage_pb2.EpochKeysDrawn(sealed=sealed)))
+
+    def _evaluate(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
+        epoch = self._epoch(first.trustee.statement, first.trustee.signature)
+        trustee = self._linkage.trustee(epoch)
+        for message in stream:
+            evaluated = trustee.evaluate(batch_in(_body(message, "batch").batch))
+            stream.send(node_pb2.NodeMessage(batch=batch_out(evaluated)))
+
+    def _prepare(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
+        prepared = self._jobs.prepare(first.prepare.draft)
+        keys = prepared.keys
+        stream.send(
+            node_pb2.NodeMessage(
+                job_keys=job_pb2.JobKeys(
+                    agreement=bytes.fromhex(keys.agreement),
+                    paillier=bytes.fromhex(keys.paillier),
+                    signature=bytes.fromhex(keys.signature),
+                )
+            )
+        )
+        manifest = prepared.start(_body(stream.receive(), "manifest").manifest.manifest)
+        stream.send(node_pb2.NodeMessage(accepted=job_pb2.ManifestAccepted(manifest_sha256=manifest.digest)))
+
+    def _contribute(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
+        for made in self._jobs.contribute(first.contribute.manifest_sha256):
+            stream.send(
+                node_pb2.NodeMessage(
+                    contribution=job_pb2.Contribution(
+                        outcome=made.outcome,
+                        chunk=made.chunk,
+                        ciphertexts=made.ciphertexts,
+                        signature=made.signature,
+                    )
+                )
+            )
+
+    def _open(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
+        digest = first.open.manifest_sha256
+        recipient = self._jobs.recipient(digest)
+        for part, last in _parts(np.packbits(recipient.presented).tobytes(), _BITMAP_BYTES):
+            stream.send(node_pb2.NodeMessage(presented=job_pb2.PresentedSlots(bitmap=part, last=last)))
+
+        opening: deque[tuple[int, int, Future[np.ndarray[tuple[int, ...], np.dtype[np.uint64]]]]] = deque()
+
+        def take() -> None:
+            outcome, chunk, words = opening.popleft()
+            recipient.take(words.result())
+            stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))
+
+        for _ in range(recipient.chunks):
+            combined = _body(stream.receive(), "combined").combined
+            recipient.admit(combined.outcome, combined.chunk, combined.ciphertexts)
+            words = self._executor.submit(open_chunk, recipient.key, combined.ciphertexts)
+            opening.append((combined.outcome, combined.chunk, words))
+            if len(opening) == _OPENED_AHEAD or words.done():
+                take()
+        while opening:
+            take()
+        report = _body(stream.receive(), "conclude").conclude.report
+        manifest, people = self._jobs.manifest(digest)
+        figures = JobFigures(dict(report.seconds), dict(report.bytes_sent), dict(report.bytes_received))
+        write_result(self._results, manifest, people.identifiers(recipient.eligible()), figures)
+
+    def _close(self, _stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
+        self._jobs.close(first.close.manifest_sha256)
+
+    def _epoch(self, statement: bytes, signature: bytes) -> OpenEpoch:
+        return open_epoch(statement, signature, self._directory)
+
+
+class NodeServicer(node_pb2_grpc.NodeServicer):
+    """Serves ``Node.Work`` where the coordinator dials in."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+
+    def Work(  # noqa: N802  the name that the proto gives
+        self, request_iterator: Iterator[node_pb2.CoordinatorMessage], context: grpc.ServicerContext
+    ) -> Iterator[node_pb2.NodeMessage]:
+        """One task."""
+        return serve_stream(request_iterator, context, self._tasks.run)
+
+
+def register(tasks: Tasks, server: grpc.Server) -> None:
+    """Add the service to a server."""
+    node_pb2_grpc.add_NodeServicer_to_server(NodeServicer(tasks), server)
+
+
+def batch_out(batch: BoundBatch) -> linkage_pb2.OprfBatch:
+    """Serialise a bound batch."""
+    return linkage_pb2.OprfBatch(
+        epoch=batch.epoch,
+        requester=batch.requester,
+        index=batch.index,
+        digest=batch.digest,
+        signature=batch.signature,
+        quota=linkage_pb2.Quota(
+            requester=batch.quota.requester, rows=batch.quota.rows, signature=batch.quota.signature
+        ),
+        elements=batch.elements,
+        replies=[
+            linkage_pb2.TrusteeReply(trustee=each.trustee, digest=each.digest, signature=each.signature)
+            for each in batch.replies
+        ],
+    )
+
+
+def batch_in(message: linkage_pb2.OprfBatch) -> BoundBatch:
+    """Parse a bound batch; what it says is checked by whoever uses it."""
+    return BoundBatch(
+        epoch=message.epoch,
+        requester=message.requester,
+        index=message.index,
+        digest=message.digest,
+        signature=message.signature,
+        quota=Quota(message.quota.requester, message.quota.rows, message.quota.signature),
+        elements=message.elements,
+        replies=tuple(Reply(each.trustee, each.digest, each.signature) for each in message.replies),
+    )
+
+
+def _confirmation_out(confirmation: Confirmation) -> linkage_pb2.EpochKeyConfirmation:
+    return linkage_pb2.EpochKeyConfirmation(
+        name=confirmation.name, digest=confirmation.digest, signature=confirmation.signature
+    )
+
+
+def _body(message: node_pb2.CoordinatorMessage, expected: str) -> node_pb2.CoordinatorMessage:
+    if message.WhichOneof("body") != expected:
+        raise RefusalError(Code.OUT_OF_ORDER, f"the coordinator sent another message than {expected}")
+    return message
+
+
+def _parts(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
+    """Cut data into messages; the last one is marked, and there is at least one."""
+    starts = range(0, max(len(data), 1), size)
+    for start in starts:
+        yield data[start : start + size], start + size >= len(data)

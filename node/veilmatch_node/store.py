@@ -1,0 +1,338 @@
+"""What a node must remember after a crash, in one SQLite file (SQLAlchemy).
+
+protocol.md, 4.7 shapes it: a manifest starts once, ever; the answers are frozen in the same
+transaction; a ciphertext is on disk before it leaves and is resent from there, byte for byte;
+closing a job erases its keys and bytes but not the fact that it ran.  SQLite runs with
+``synchronous=FULL``: a committed transaction survives a power cut.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import IntegrityError
+
+from veilmatch_node.errors import JobRefusedError, StoreError
+from veilmatch_crypto import BatchError, QuotaError, Vault
+
+OUTPUTS = "oprf-outputs"  # the setting that holds the OPRF outputs of all identities ever submitted
+
+_metadata = MetaData()
+_settings = Table(
+    "settings",
+    _metadata,
+    Column("name", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+_epochs = Table(
+    "epochs",
+    _metadata,
+    Column("context", LargeBinary, primary_key=True),
+    Column("statement", LargeBinary, nullable=False),
+    Column("padded", Integer, nullable=False),
+    Column("people", LargeBinary, nullable=False),
+)
+_requests = Table(
+    "requests",
+    _metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("request", LargeBinary, nullable=False),
+)
+_ledger = Table(
+    "evaluations",
+    _metadata,
+    Column("requester", String, primary_key=True),
+    Column("epoch", LargeBinary, primary_key=True),
+    Column("batch", Integer, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("count", Integer, nullable=False),
+)
+_sequences = Table(
+    "sequences",
+    _metadata,
+    Column("direction", String, primary_key=True),
+    Column("peer", String, primary_key=True),
+    Column("last", Integer, nullable=False),
+)
+_jobs = Table(
+    "jobs",
+    _metadata,
+    Column("manifest_sha256", LargeBinary, primary_key=True),
+    Column("manifest", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("secrets", LargeBinary),
+    Column("answers", LargeBinary),
+)
+_chunks = Table(
+    "chunks",
+    _metadata,
+    Column("manifest_sha256", LargeBinary, primary_key=True),
+    Column("outcome", Integer, primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("ciphertexts", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class StoredEpoch:
+    """A linked epoch: ``people`` is the serialised table of this node's people and their slots."""
+
+    statement: bytes
+    padded: int
+    people: bytes
+
+
+@dataclass(frozen=True)
+class StoredJob:
+    """A started job.  ``secrets`` and ``answers`` are as they were frozen at its start."""
+
+    manifest: bytes
+    secrets: bytes
+    answers: bytes
+
+    def __repr__(self) -> str:
+        return "StoredJob(...)"
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """A contribution as it left, or will leave, this node."""
+
+    ciphertexts: bytes
+    signature: bytes
+
+
+class NodeStore:
+    """The node's one store.  Every method is one transaction."""
+
+    def __init__(self, path: Path, vault: Vault) -> None:
+        self._vault = vault
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _durable)
+        event.listen(self._engine, "begin", _one_writer)
+        _metadata.create_all(self._engine)
+        path.chmod(0o600)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+
+    # Settings: the directory's version, keys that this node drew, outputs that it keeps.
+
+    def setting(self, name: str) -> bytes | None:
+        """Return a setting, or None where it was never set."""
+        with self._transaction() as connection:
+            value = connection.scalar(select(_settings.c.value).where(_settings.c.name == name))
+        return None if value is None else self._vault.unlock(("settings", name), value)
+
+    def set_setting(self, name: str, value: bytes) -> None:
+        """Set a setting, replacing what it was."""
+        locked = self._vault.lock(("settings", name), value)
+        statement = upsert(_settings).values(name=name, value=locked)
+        with self._transaction() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["name"], set_={"value": locked})
+            )
+
+    # Epochs (protocol.md, 3).
+
+    def save_epoch(self, context: bytes, epoch: StoredEpoch) -> None:
+        """Keep a linked epoch.  An epoch is linked once: saving it again raises StoreError."""
+        people = self._vault.lock(("epochs", context), epoch.people)
+        row = {"context": context, "statement": epoch.statement, "padded": epoch.padded, "people": people}
+        try:
+            with self._transaction() as connection:
+                connection.execute(insert(_epochs).values(row))
+        except IntegrityError:
+            raise StoreError("epoch", "is already linked at this node", "open a new epoch") from None
+
+    def epoch(self, context: bytes) -> StoredEpoch | None:
+        """Return a linked epoch, or None where this node never linked it."""
+        with self._transaction() as connection:
+            row = connection.execute(select(_epochs).where(_epochs.c.context == context)).one_or_none()
+        if row is None:
+            return None
+        return StoredEpoch(row.statement, row.padded, self._vault.unlock(("epochs", context), row.people))
+
+    # OPRF requests that are under way: their blinds are on disk before the elements leave, so that a crash
+    # repeats the same request, which no trustee counts twice (protocol.md, 3.2).
+
+    def keep_request(self, digest: bytes, request: bytes) -> None:
+        """Keep a request before it leaves; ``digest`` is the SHA-256 of its elements."""
+        locked = self._vault.lock(("requests", digest), request)
+        with self._transaction() as connection:
+            connection.execute(insert(_requests).values(digest=digest, request=locked))
+
+    def requests(self) -> list[bytes]:
+        """Return the requests that were kept and never finished."""
+        with self._transaction() as connection:
+            rows = connection.execute(select(_requests)).all()
+        return [self._vault.unlock(("requests", row.digest), row.request) for row in rows]
+
+    def finish_requests(self, outputs: bytes) -> None:
+        """Replace the outputs that this node keeps, and forget all requests: they are among them now."""
+        locked = self._vault.lock(("settings", OUTPUTS), outputs)
+        row = upsert(_settings).values(name=OUTPUTS, value=locked)
+        with self._transaction() as connection:
+            connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"value": locked}))
+            connection.execute(delete(_requests))
+
+    # The trustee's ledger: veilmatch_crypto.batches.QuotaLedger.
+
+    def charge(
+        self, *, requester: str, epoch: bytes, index: int, digest: bytes, count: int, limit: int
+    ) -> None:
+        """Count a batch against its requester, once, on disk before the trustee evaluates.
+
+        Raises BatchError where the index of the epoch was used for another batch, QuotaError where
+        the requester's total would pass ``limit``; both count nothing.
+        """
+        mine = _ledger.c.requester == requester
+        with self._transaction() as connection:
+            place = select(_ledger.c.digest).where(mine, _ledger.c.epoch == epoch, _ledger.c.batch == index)
+            placed = connection.scalar(place)
+            if placed is not None and placed != digest:
+                raise BatchError(f"batch {index} of {requester} was another one before")
+            if placed is not None:
+                return
+            counted = connection.scalar(select(_ledger.c.count).where(mine, _ledger.c.digest == digest))
+            used = connection.scalar(select(func.coalesce(func.sum(_ledger.c.count), 0)).where(mine)) or 0
+            if counted is None and used + count > limit:
+                raise QuotaError(
+                    f"{requester} asks for more evaluations than the {limit} that its officer signed"
+                )
+            row = {"requester": requester, "epoch": epoch, "batch": index, "digest": digest}
+            # The same request in a later epoch takes a place there but is not counted again.
+            connection.execute(insert(_ledger).values(**row, count=0 if counted is not None else count))
+
+    # Sealed messages (protocol.md, 1): sequence numbers never repeat.
+
+    def next_sequence(self, receiver: str) -> int:
+        """Draw the next sequence number for a message to ``receiver``, from 1."""
+        with self._transaction() as connection:
+            return self._advance(connection, "sent", receiver, self._last(connection, "sent", receiver) + 1)
+
+    def last_sequence(self, sender: str) -> int:
+        """Return the sequence number of the last message opened from ``sender``, 0 before the first."""
+        with self._transaction() as connection:
+            return self._last(connection, "received", sender)
+
+    def record_sequence(self, sender: str, sequence: int) -> None:
+        """Record that a message from ``sender`` was opened."""
+        with self._transaction() as connection:
+            self._advance(connection, "received", sender, sequence)
+
+    @staticmethod
+    def _last(connection: Connection, direction: str, peer: str) -> int:
+        row = select(_sequences.c.last).where(_sequences.c.direction == direction, _sequences.c.peer == peer)
+        return connection.scalar(row) or 0
+
+    @staticmethod
+    def _advance(connection: Connection, direction: str, peer: str, last: int) -> int:
+        row = upsert(_sequences).values(direction=direction, peer=peer, last=last)
+        connection.execute(
+            row.on_conflict_do_update(index_elements=["direction", "peer"], set_={"last": last})
+        )
+        return last
+
+    # Jobs (protocol.md, 4.7).
+
+    def start_job(self, digest: bytes, job: StoredJob) -> None:
+        """Record a manifest as started, with everything that it froze.
+
+        Raises JobRefusedError where it ever started here before.
+        """
+        row = {
+            "manifest_sha256": digest,
+            "manifest": job.manifest,
+            "state": "started",
+            "secrets": self._vault.lock(("jobs", digest, "secrets"), job.secrets),
+            "answers": self._vault.lock(("jobs", digest, "answers"), job.answers),
+        }
+        try:
+            with self._transaction() as connection:
+                connection.execute(insert(_jobs).values(row))
+        except IntegrityError:
+            raise JobRefusedError(
+                "job", "this manifest already started here", "submit the job again for a new one"
+            ) from None
+
+    def job(self, digest: bytes) -> StoredJob | None:
+        """Return a started job, or None where it never started here or is closed."""
+        with self._transaction() as connection:
+            row = connection.execute(select(_jobs).where(_jobs.c.manifest_sha256 == digest)).one_or_none()
+        if row is None or row.state != "started":
+            return None
+        secrets = self._vault.unlock(("jobs", digest, "secrets"), row.secrets)
+        return StoredJob(row.manifest, secrets, self._vault.unlock(("jobs", digest, "answers"), row.answers))
+
+    def close_job(self, digest: bytes) -> None:
+        """Erase a job's keys, answers and ciphertexts; that it ran stays known."""
+        with self._transaction() as connection:
+            connection.execute(
+                update(_jobs)
+                .where(_jobs.c.manifest_sha256 == digest)
+                .values(state="closed", secrets=None, answers=None)
+            )
+            connection.execute(delete(_chunks).where(_chunks.c.manifest_sha256 == digest))
+
+    def chunk(self, digest: bytes, outcome: int, chunk: int) -> StoredChunk | None:
+        """Return a chunk that was made under this manifest, or None."""
+        place = (_chunks.c.manifest_sha256 == digest, _chunks.c.outcome == outcome, _chunks.c.chunk == chunk)
+        with self._transaction() as connection:
+            row = connection.execute(select(_chunks).where(*place)).one_or_none()
+        return None if row is None else StoredChunk(row.ciphertexts, row.signature)
+
+    def keep_chunk(self, digest: bytes, outcome: int, chunk: int, made: StoredChunk) -> StoredChunk:
+        """Keep a chunk before it leaves, and return the one to send: the first ever kept, whoever made it."""
+        row = {
+            "manifest_sha256": digest,
+            "outcome": outcome,
+            "chunk": chunk,
+            "ciphertexts": made.ciphertexts,
+            "signature": made.signature,
+        }
+        with self._transaction() as connection:
+            connection.execute(upsert(_chunks).values(row).on_conflict_do_nothing())
+        kept = self.chunk(digest, outcome, chunk)
+        if kept is None:
+            raise StoreError("job", "was closed while it contributed", "submit the job again")
+        return kept
+
+
+def _durable(connection: object, _record: object) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # SQLAlchemy types it as object; BEGIN is ours, below
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # same
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA secure_delete=ON")  # closing a job erases: freed pages are overwritten
+    cursor.close()
+
+
+def _one_writer(connection: Connection) -> None:
+    # Read-then-write transactions (the ledger, the sequences) must not interleave.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,193 @@
+"""What an expression says of each person, in the node's embedded DuckDB.
+
+One query an expression: each table is reduced to one row a person (by the expression's aggregates
+where it has many), the reduced tables are joined to the persons' numbers, and the expression is
+computed over that.  Logic is SQL's, with NULL for what is missing and has no default in the catalog;
+so an aggregate passes over an empty cell without a default.
+
+The tables are the node's: for a catalog's table T a DuckDB table ``t_T`` with ``person INTEGER``
+(0 <= person < people; at most one row each where the catalog says ``rows: one``), ``unreadable BOOLEAN``
+(a cell of the row could not be read) and the catalog's columns, NULL where a cell is empty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+from sqlglot import exp
+
+from veilmatch_policy.errors import PolicyError
+from veilmatch_policy.sql_types import DATE, INTEGER, cast, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from numpy.typing import NDArray
+
+    from veilmatch_policy.catalog import Column, Table
+    from veilmatch_policy.column_types import CellValue
+    from veilmatch_policy.expression import Expression
+
+
+class EvaluationError(PolicyError):
+    """An expression could not be computed over a department's data; no value is named."""
+
+
+def truth(
+    connection: duckdb.DuckDBPyConnection,
+    expression: Expression,
+    *,
+    people: int,
+    reference_date: date,
+    unknown: bool,
+) -> NDArray[np.bool_]:
+    """Whether a condition holds, for every person at once.
+
+    Returns shape (people + 1,): entry i is person i's answer, the last that of a person without any
+    row.  ``unknown`` is the answer where the condition is neither true nor false.  Whoever has an
+    unreadable row in a table that the condition reads fails it, whatever it says.  Raises
+    EvaluationError where a number leaves 38 digits, or where a person has several rows in a table that
+    is declared to have one.
+    """
+    values = person_values(expression, people=people, reference_date=reference_date)
+    answer = exp.and_(
+        exp.func("coalesce", exp.column("value"), exp.Boolean(this=unknown)), exp.column("readable")
+    )
+    query = exp.select("person", exp.alias_(answer, "answer")).from_(values.subquery())
+    try:
+        found = connection.execute(query.sql(dialect="duckdb")).fetchnumpy()
+    except (duckdb.OutOfRangeException, duckdb.ConversionException):
+        # DuckDB's message quotes the values: it is neither passed on nor chained.
+        raise EvaluationError(
+            expression.where,
+            "a number leaves the 38 digits that are exact",
+            "round it, or look for absurd values",
+        ) from None
+    # The joins keep every person at least once.
+    if len(found["person"]) != people + 1:
+        raise EvaluationError(
+            expression.where, "a person has several rows where one is declared", "declare rows: many"
+        )
+    answers = np.empty(people + 1, dtype=np.bool_)
+    answers[found["person"]] = found["answer"]
+    return answers
+
+
+def person_values(expression: Expression, *, people: int, reference_date: date) -> exp.Select:
+    """The query for an expression's value: ``person`` (0 to ``people`` inclusive), ``value``, ``readable``.
+
+    ``value`` is NULL where it is unknown; a number is a DECIMAL(38, the expression's scale).  ``readable``
+    is false for a person with an unreadable row in a table that the expression reads.
+    """
+    value = exp.paren(expression.tree)  # a copy, and a parent for whatever is replaced below
+    columns = {column.name: column for column in expression.columns}
+    reductions = {table.name: _Reduction(table, f"t{i}") for i, table in enumerate(expression.tables)}
+
+    for call in list(value.find_all(exp.Anonymous)):
+        call.replace(_completed(call, reference_date))
+    for aggregate in list(value.find_all(exp.AggFunc)):
+        inside = list(aggregate.find_all(exp.Column))
+        aggregate.replace(reductions[inside[0].table].aggregate(aggregate, columns))
+    for column in list(value.find_all(exp.Column)):
+        if reduction := reductions.get(column.table):
+            column.replace(reduction.cell(columns[column.name]))
+
+    query = exp.select("p.person").from_(_persons(people + 1))
+    for reduction in reductions.values():
+        query = query.join(reduction.query(), on=f"p.person = {reduction.alias}.person", join_type="left")
+    readable = exp.and_(exp.true(), *(reduction.readable() for reduction in reductions.values()))
+    return query.select(exp.alias_(value, "value"), exp.alias_(readable, "readable"))
+
+
+class _Reduction:
+    """A table as one row a person: what the expression needs of it, under names of our own."""
+
+    def __init__(self, table: Table, alias: str) -> None:
+        self.alias = alias
+        self._table = table
+        self._outputs: list[exp.Expr] = []
+
+    def cell(self, column: Column) -> exp.Expr:
+        """A column of a table with one row a person, as the outer query sees it."""
+        default = column.missing.no_row
+        return self._output(
+            _filled(column), without_row=None if default is None else literal(default, column.type)
+        )
+
+    def aggregate(self, aggregate: exp.AggFunc, columns: Mapping[str, Column]) -> exp.Expr:
+        """An aggregate over a person's rows, as the outer query sees it."""
+        used = [columns[column.name] for column in aggregate.find_all(exp.Column) if column.name in columns]
+        filled = _substitute(aggregate, {column.name: _filled(column) for column in used})
+        if isinstance(aggregate, exp.Count):
+            counted = exp.Count(this=exp.Star()) if isinstance(aggregate.this.this, exp.Star) else filled
+            return self._output(cast(counted, INTEGER), without_row=literal(0, INTEGER))
+        if isinstance(aggregate, exp.Sum):
+            return self._output(filled, without_row=exp.Cast(this=exp.Literal.string("0"), to=aggregate.type))
+        defaults = {
+            column.name: literal(column.missing.no_row, column.type)
+            for column in used
+            if column.missing.no_row is not None
+        }
+        known = len(defaults) == len({column.name for column in used})
+        return self._output(filled, without_row=_substitute(aggregate, defaults).this if known else None)
+
+    def readable(self) -> exp.Expr:
+        """Whether the person has no unreadable row in this table."""
+        return exp.not_(exp.func("coalesce", exp.column("unreadable", table=self.alias), exp.false()))
+
+    def query(self) -> exp.Subquery:
+        """The table's reduction, one row a person."""
+        source = exp.table_(f"t_{self._table.name}", quoted=True)
+        select = exp.select("person").from_(exp.alias_(source, "s"))
+        if self._table.rows == "one":
+            select = select.select("unreadable")
+        else:
+            select = select.select(exp.alias_(exp.LogicalOr(this=exp.column("unreadable")), "unreadable"))
+            select = select.group_by("person")
+        return select.select(*self._outputs).subquery(self.alias)
+
+    def _output(self, sql: exp.Expr, *, without_row: exp.Expr | None) -> exp.Expr:
+        name = f"v{len(self._outputs)}"
+        self._outputs.append(exp.alias_(sql, name))
+        seen = exp.column(name, table=self.alias)
+        if without_row is None:
+            return seen  # the join leaves NULL
+        no_row = exp.column("person", table=self.alias).is_(exp.null())
+        return exp.Case(ifs=[exp.If(this=no_row, true=without_row)], default=seen)
+
+
+def _persons(count: int) -> exp.Expr:
+    """The persons' numbers as a table ``p(person)``."""
+    numbers = exp.Table(this=exp.Anonymous(this="range", expressions=[exp.Literal.number(count)]))
+    return exp.alias_(numbers, "p", table=["person"])
+
+
+def _filled(column: Column) -> exp.Expr:
+    """A cell with its default for an empty value; numbers become DECIMAL(38, scale) here."""
+    cell: exp.Expr = exp.column(column.name, table="s", quoted=True)
+    if column.type.numeric:
+        cell = cast(cell, column.type)
+    default: CellValue | None = column.missing.no_value
+    return cell if default is None else exp.func("coalesce", cell, literal(default, column.type))
+
+
+def _substitute(sql: exp.Expr, columns: Mapping[str, exp.Expr]) -> exp.Expr:
+    return sql.transform(
+        lambda node: (
+            columns[node.name].copy() if isinstance(node, exp.Column) and node.name in columns else node
+        )
+    )
+
+
+def _completed(call: exp.Anonymous, reference_date: date) -> exp.Expr:
+    """Completed years, or days, from a date to the reference date; negative from a later one.
+
+    Somebody born on 29 February completes a year on 28 February (DuckDB's date_sub).
+    """
+    function, unit = {"years": ("date_sub", "year"), "days": ("date_diff", "day")}[call.name]
+    until = literal(reference_date, DATE)
+    counted = exp.Anonymous(this=function, expressions=[exp.Literal.string(unit), call.expressions[0], until])
+    return cast(counted, INTEGER)

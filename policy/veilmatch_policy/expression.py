@@ -1,0 +1,85 @@
+"""SQL expressions of a policy, bound to one department's catalog (policies.md, "A policy").
+
+An expression is text until `bind` has read it, found its columns in the catalog of the department that
+is asked, and given every part a type.  What `bind` returns has one meaning: every operation is in
+parentheses, every number is an exact DECIMAL, every parameter a constant.  evaluate.py fills in what
+the catalog says of missing values and runs it.  The subset itself is the table in sql_binder.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from veilmatch_policy.errors import PolicyRefusedError
+from veilmatch_policy.sql_binder import bind_tree
+from veilmatch_policy.sql_scope import Scope
+from veilmatch_policy.sql_syntax import parse
+from veilmatch_policy.sql_types import BOOLEAN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlglot import exp
+
+    from veilmatch_policy.catalog import Catalog, Column, Table
+    from veilmatch_policy.column_types import CellValue, ColumnType
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression whose every name and type is known.
+
+    ``columns``, ``tables`` and ``parameters`` are those that it uses, each once.  ``tree`` is the SQL of
+    `bind_tree`; evaluate.py copies it and changes the copy.
+    """
+
+    text: str
+    where: str
+    kind: Literal["condition", "amount"]
+    type: ColumnType
+    columns: tuple[Column, ...]
+    tables: tuple[Table, ...]
+    parameters: tuple[str, ...]
+    tree: exp.Expr = field(repr=False, compare=False)
+
+
+def bind(
+    text: str,
+    catalog: Catalog,
+    *,
+    kind: Literal["condition", "amount"],
+    parameters: Mapping[str, CellValue],
+    where: str,
+    elsewhere: Mapping[str, str] | None = None,
+) -> Expression:
+    """Give every name in ``text`` its column of ``catalog``, every part its type.
+
+    A condition is true or false, an amount is a number.  ``parameters`` are the values of the policy's
+    parameters by name.  ``where`` is the expression's place and ``elsewhere`` the owners of other
+    departments' columns by name, both for messages.  Raises UnknownColumnError for a column that the
+    catalog does not have, PolicyRefusedError for whatever else is not in the subset or does not fit.
+    """
+    tree = parse(text, names={column.name for column in catalog.columns()}, where=where)
+    scope = Scope(catalog, parameters, where, elsewhere or {})
+    sql, result = bind_tree(tree, scope)
+    if kind == "condition" and result != BOOLEAN:
+        raise PolicyRefusedError(
+            where, f"a condition is true or false, this is {result}", "compare it with something"
+        )
+    if kind == "amount" and not result.numeric:
+        raise PolicyRefusedError(
+            where,
+            f"an amount is a number, this is {result}",
+            "count with CASE WHEN ... THEN 1 ELSE 0 END",
+        )
+    return Expression(
+        text=text,
+        where=where,
+        kind=kind,
+        type=result,
+        columns=tuple(scope.columns.values()),
+        tables=tuple(scope.tables.values()),
+        parameters=tuple(scope.parameters),
+        tree=sql,
+    )

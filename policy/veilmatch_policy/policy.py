@@ -1,0 +1,278 @@
+"""A policy: who is eligible, in conditions that departments answer each for itself (policies.md).
+
+The whole format is read and checked here, for itself; check.py holds it against the catalogs.
+"""
+
+import hashlib
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, SkipValidation, ValidationInfo, field_validator, model_validator
+
+from veilmatch_policy import formula, strict_yaml
+from veilmatch_policy.column_types import exact_number, iso_date
+from veilmatch_policy.documents import (
+    Document,
+    FieldError,
+    Flag,
+    FrozenMapping,
+    Line,
+    Name,
+    Number,
+    Sql,
+    SqlName,
+    Whole,
+    build,
+    from_text,
+    kind_of,
+    placed_by_key,
+    read_file,
+)
+from veilmatch_policy.errors import PolicyRefusedError, nearest, quoted
+from veilmatch_policy.formula import Formula
+
+Count = Annotated[Whole, Field(ge=1)]
+
+_BOUNDS = ("below", "at_most", "above", "at_least")
+
+
+class Purpose(Document):
+    """What the policy is for: a code of the federation's directory, a law, or both."""
+
+    code: Line | None = None
+    law: Line | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.code is None and self.law is None:
+            raise ValueError("a purpose without code and law; write one of them")
+        return self
+
+
+class HouseholdRegister(Document):
+    """The department and its column that say who lives with whom."""
+
+    department: Name
+    column: Line
+
+
+class Parameter(Document):
+    """A number that conditions write as ``:name``; approved as the interval ``allow``, ends included."""
+
+    value: Number
+    allow: tuple[Decimal, Decimal] | None = None
+    law: Line | None = None
+
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _interval(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, list):
+            return value
+        if len(value) != 2 or not all(isinstance(end, str) for end in value):
+            raise ValueError("what is allowed is an interval; write [6000, 9000], say")
+        low, high = map(exact_number, value)
+        chosen = info.data.get("value", low)
+        if not low <= chosen <= high:
+            raise ValueError(f"the value {chosen} is not within [{low}, {high}]; change one of them")
+        return low, high
+
+
+class Bound(Document):
+    """What a total is compared with: a number, a parameter, or one department's expression."""
+
+    number: Decimal | None = None
+    parameter: str | None = None
+    department: Name | None = None
+    expression: Sql | None = None
+
+
+def _bound(value: object) -> object:
+    match value:
+        case str() if value.startswith(":"):
+            return Bound(parameter=value[1:])
+        case str():
+            return Bound(number=exact_number(value))
+        case dict() if len(value) == 1:
+            [(department, expression)] = value.items()
+            return Bound(department=department, expression=expression)
+        case dict() | list():
+            raise ValueError("a bound is a number, a :parameter, or one department with its expression")
+        case _:
+            return value
+
+
+OptionalBound = Annotated[Bound | None, BeforeValidator(_bound)]
+
+
+class Condition(Document):
+    """One condition: a department's ``where``, or a ``total`` over departments and one bound for it.
+
+    ``of`` "household" lets aggregates and totals range over the household's members, ``members``
+    says which of them must fulfil another department's ``where``, ``unknown`` what holds where a value
+    is missing (None: what the catalog says), ``per_member`` that the bound grows with their number.
+    """
+
+    name: Name
+    department: Name | None = None
+    where: Sql | None = None
+    members: Literal["every", "any"] | None = None
+    unknown: Literal["pass", "fail"] | None = None
+    of: Literal["person", "household"] | None = None
+    total: FrozenMapping[Name, Sql] | None = None
+    below: OptionalBound = None
+    at_most: OptionalBound = None
+    above: OptionalBound = None
+    at_least: OptionalBound = None
+    per_member: Flag = False
+
+    @property
+    def bound(self) -> Bound | None:
+        """What the total is compared with, whichever way; None without a total."""
+        return self.below or self.at_most or self.above or self.at_least
+
+    @model_validator(mode="after")
+    def _where_or_total(self) -> Self:
+        bounds = [key for key in _BOUNDS if getattr(self, key) is not None]
+        if self.total is None:
+            for key in ("department", "where"):
+                if getattr(self, key) is None:
+                    raise ValueError(
+                        f"the key '{key}' is missing; a condition is a department's where, or a total"
+                    )
+            for key in [*bounds, *(["per_member"] if self.per_member else [])]:
+                raise FieldError(f"{key} without a total; write the comparison into where", key)
+            return self
+        for key in ("department", "where", "members"):
+            if getattr(self, key) is not None:
+                raise FieldError(f"{key} beside a total; make it a condition of its own", key)
+        if len(bounds) != 1:
+            raise ValueError(f"a total has one bound, not {len(bounds)}; write one of {', '.join(_BOUNDS)}")
+        if self.per_member and self.bound is not None and self.bound.department is not None:
+            raise FieldError(
+                "only a number or a :parameter can be per_member; write count into it", "per_member"
+            )
+        return self
+
+
+class Example(Document):
+    """A worked case of one person.
+
+    ``given`` is, by department, the person's rows: each the text of some columns, in the form of
+    the catalog's types.  A department that is not there does not know the person.
+    """
+
+    given: FrozenMapping[Name, tuple[FrozenMapping[str, str], ...]]
+    eligible: bool = Field(alias="expect")
+
+    @field_validator("given", mode="before")
+    @classmethod
+    def _rows(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {department: rows if isinstance(rows, list) else [rows] for department, rows in value.items()}
+
+    @field_validator("eligible", mode="before")
+    @classmethod
+    def _outcome(cls, value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError(f"expected one value, found {kind_of(value)}")  # noqa: TRY004  pydantic reads ValueErrors
+        outcome = value.replace("-", " ").replace("_", " ")
+        if outcome not in {"eligible", "not eligible"}:
+            raise ValueError(f"{quoted(value)} is no outcome; write eligible or not eligible")
+        return outcome == "eligible"
+
+
+def _purpose(value: object) -> object:
+    return {"law": value} if isinstance(value, str) else value
+
+
+class Policy(Document):
+    """A policy as its author wrote it, every default filled in.
+
+    ``reference_date`` None: the epoch's.  ``among`` None: all of the recipient's people.  ``eligible``
+    names no condition that is not there.  ``digest`` is the SHA-256 of ``source``, the file's bytes.
+    """
+
+    name: Name = Field(alias="policy")
+    version: Count = 1
+    title: Line = ""
+    purpose: Annotated[Purpose | None, BeforeValidator(_purpose)] = None
+    reference_date: Annotated[date | None, from_text(iso_date)] = None
+    recipient: Name
+    among: Sql | None = None
+    among_at_most: Count | None = None
+    unit: Literal["person", "household"] = "person"
+    household: HouseholdRegister | None = None
+    parameters: FrozenMapping[SqlName, Parameter] = Field(default={}, validate_default=True)
+    conditions: FrozenMapping[Name, Condition]
+    eligible: SkipValidation[Formula] = Field(default="", validate_default=True)
+    reveal: Literal["members", "count"] = "members"
+    min_count: Count | None = None
+    epsilon: Number | None = None
+    examples: tuple[Example, ...] = ()
+    digest: bytes
+    source: bytes = Field(repr=False)
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _bare_parameters(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"value": part} if isinstance(part, str) else part for name, part in value.items()}
+
+    @field_validator("conditions", mode="before")
+    @classmethod
+    def _name_conditions(cls, value: object) -> object:
+        if value == {}:
+            raise ValueError("a policy without conditions; write at least one")
+        return placed_by_key(value, "name")
+
+    @field_validator("eligible", mode="before")
+    @classmethod
+    def _formula(cls, value: object, info: ValidationInfo) -> object:
+        conditions = info.data.get("conditions")
+        if conditions is None:  # refused already
+            return value
+        if value == "":
+            return formula.all_of(conditions)
+        if not isinstance(value, str):
+            raise ValueError(f"expected one value, found {kind_of(value)}")  # noqa: TRY004  pydantic reads ValueErrors
+        parsed = formula.parse(value, conditions)
+        for name in conditions:
+            if name not in formula.names_in(parsed):
+                raise ValueError(f"the condition {quoted(name)} is not used; take it out or write it in")
+        return parsed
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        for name, condition in self.conditions.items():
+            bound = condition.bound
+            if bound is not None and bound.parameter is not None and bound.parameter not in self.parameters:
+                remedy = nearest(bound.parameter, self.parameters) or "define it under parameters"
+                raise FieldError(
+                    f"there is no parameter {quoted(bound.parameter)}; {remedy}", "conditions", name
+                )
+            if self.household is None and (condition.of == "household" or condition.members is not None):
+                raise FieldError("needs to know the households; write the key household", "conditions", name)
+        if self.household is None and self.unit == "household":
+            raise FieldError("needs to know the households; write the key household", "unit")
+        for key in ("min_count", "epsilon"):
+            if self.reveal == "members" and getattr(self, key) is not None:
+                raise FieldError(f"{key} is for counts; write reveal: count, or leave it out", key)
+        if self.epsilon is not None and self.epsilon <= 0:
+            raise FieldError("epsilon is above 0; write 0.5, say", "epsilon")
+        return self
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy; raises PolicyRefusedError, also when it cannot be read."""
+    return parse_policy(read_file(path, path.name, PolicyRefusedError), path.name)
+
+
+def parse_policy(data: bytes, where: str) -> Policy:
+    """Read a policy's bytes; ``where`` names the file in messages.  Raises PolicyRefusedError."""
+    tree = strict_yaml.parse(data, where, PolicyRefusedError)
+    digest = hashlib.sha256(data).digest()
+    return build(Policy, tree, PolicyRefusedError, digest=digest, source=data)

@@ -1,0 +1,97 @@
+"""Types and values of the SQL subset, as DuckDB gets them.
+
+Every number is a DECIMAL(38, scale) from the column to the result, an integer one of scale 0.  DuckDB then
+adds and multiplies in 128-bit integers and reports an overflow; where it may choose a common type itself
+it rounds (two DECIMALs of 38 digits) or turns to floating point (a HUGEINT, and a decimal).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from sqlglot import exp
+
+from veilmatch_policy.column_types import LARGEST_PRECISION, CellValue, ColumnType
+
+INTEGER = ColumnType("integer")
+TEXT = ColumnType("text")
+BOOLEAN = ColumnType("boolean")
+DATE = ColumnType("date")
+
+# What is left of 38 digits beside the 19 of a 64-bit integer: an integer column can meet any number.
+FINEST_SCALE = LARGEST_PRECISION - 19
+
+
+def number_of_scale(scale: int, *, whole: bool = False) -> ColumnType:
+    """The type of a number with that many digits behind the point; ``whole``: scale 0, an integer."""
+    return INTEGER if whole else ColumnType("decimal", scale)
+
+
+def common_type(left: ColumnType, right: ColumnType) -> ColumnType | None:
+    """The type that holds values of both exactly; None where they cannot be compared."""
+    if left.numeric and right.numeric:
+        return number_of_scale(max(left.scale, right.scale), whole=left == right == INTEGER)
+    return left if left == right else None
+
+
+def type_of(value: CellValue) -> ColumnType:
+    """The type of a literal or parameter: a Decimal has the scale that it is written with."""
+    match value:
+        case bool():
+            return BOOLEAN
+        case int():
+            return INTEGER
+        case str():
+            return TEXT
+        case date():
+            return DATE
+        case Decimal():
+            exponent = value.as_tuple().exponent
+            if not isinstance(exponent, int):
+                raise ValueError("a number that is not finite")  # noqa: TRY004  its type is right
+            return ColumnType("decimal", -exponent) if exponent < 0 else INTEGER
+
+
+def literal(value: CellValue, column_type: ColumnType) -> exp.Expr:
+    """A constant of that type.
+
+    Numbers are cast from text: DuckDB would read a numeral of more than 38 digits as a floating-point number.
+    """
+    match value:
+        case bool():
+            return exp.Boolean(this=value)
+        case int():
+            return cast(exp.Literal.string(str(value)), column_type)
+        case Decimal():
+            return cast(exp.Literal.string(f"{value:f}"), column_type)
+        case str():
+            return exp.Literal.string(value)
+        case date():
+            return cast(exp.Literal.string(value.isoformat()), column_type)
+
+
+def cast(sql: exp.Expr, column_type: ColumnType) -> exp.Cast:
+    """Convert to a type; `exp.cast` would leave a DECIMAL of another scale as it is."""
+    return exp.Cast(this=sql, to=sql_type(column_type))
+
+
+def convert(sql: exp.Expr, source: ColumnType, target: ColumnType) -> exp.Expr:
+    """The same number with more digits behind the point; anything else as it is.
+
+    Nothing is left to DuckDB here: DECIMAL(38, 0) and DECIMAL(38, 3) meet in a CASE as DECIMAL(38, 0).
+    """
+    return cast(sql, target) if source.scale != target.scale else sql
+
+
+def sql_type(column_type: ColumnType) -> exp.DataType:
+    """DuckDB's type for values of a type of the subset."""
+    match column_type.kind:
+        case "integer" | "decimal":
+            return exp.DataType.build(f"DECIMAL({LARGEST_PRECISION}, {column_type.scale})", dialect="duckdb")
+        case "text":
+            return exp.DataType.build("VARCHAR", dialect="duckdb")
+        case "boolean":
+            return exp.DataType.build("BOOLEAN", dialect="duckdb")
+        case "date":
+            return exp.DataType.build("DATE", dialect="duckdb")

@@ -1,0 +1,74 @@
+"""The edge of every call that we serve: what was raised inside becomes a status and a public text.
+
+gRPC itself would send ``str(exception)`` to the caller and print the traceback.  Here the caller gets the
+code's public text; the local log gets the reason or, for an exception that nobody foresaw, its type
+and where it was raised, never its message, which may quote a cell.
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
+
+import grpc
+import structlog
+
+from veilmatch_transport.errors import (
+    CODE_KEY,
+    PUBLIC,
+    Code,
+    PeerError,
+    RefusalError,
+    StreamEnded,
+    TransportError,
+)
+
+_log = structlog.get_logger("veilmatch.transport")
+_FRAMES = 4  # innermost frames that the log names
+
+
+@contextmanager
+def boundary(context: grpc.ServicerContext, what: str) -> Iterator[None]:
+    """Abort the call with the public text of whatever the body raises.
+
+    ``what`` names the call in the local log.  Every exception but an abort that was already made (by a
+    nested boundary, or by a library's servicer) is logged once, here.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_abort(error, context):
+            raise
+        refusal = report(error, what)
+        context.set_trailing_metadata(((CODE_KEY, refusal.code.value),))
+        context.abort(PUBLIC[refusal.code][0], refusal.public)
+
+
+def report(error: Exception, what: str) -> RefusalError:
+    """Log an exception that ended the call ``what``; return what its caller may know."""
+    refusal = as_refusal(error)
+    record = _log.error if refusal.code is Code.INTERNAL else _log.warning
+    record("call ended", call=what, code=refusal.code.value, reason=str(refusal))
+    return refusal
+
+
+def as_refusal(error: Exception) -> RefusalError:
+    """Return what to tell a peer and the log about any exception."""
+    match error:
+        case RefusalError():
+            return error
+        case PeerError():  # its text was public when that peer sent it
+            return RefusalError(Code.PEER_FAILED, str(error), detail=str(error))
+        case StreamEnded():
+            return RefusalError(Code.OUT_OF_ORDER, f"{error} before its task was done")
+        case TransportError():
+            return RefusalError(Code.INTERNAL, str(error))
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return RefusalError(Code.INTERNAL, f"{type(error).__name__} at {where}")
+
+
+def _is_abort(error: Exception, context: grpc.ServicerContext) -> bool:
+    # ServicerContext.abort raises a bare Exception and nothing else marks it.  code() is documented but
+    # missing from the stubs.
+    return type(error) is Exception and not error.args and context.code() is not None  # type: ignore[attr-defined]  # see above

@@ -1,0 +1,64 @@
+"""The transport's numbers, and where each comes from.  Times are seconds, sizes bytes."""
+
+from typing import Final
+
+# The largest messages are one chunk of ciphertexts (default 512 of 768 bytes at 3072 bits: 393,216),
+# one OPRF batch (8,192 elements of 32 bytes: 262,144, and a signature a trustee) and 32,768 pseudonyms
+# of 32 bytes: 1 MiB.  Twice the largest leaves room for what surrounds the payload, and no more than
+# that can a peer make us hold for one message.
+MESSAGE_BYTES: Final = 2 * 1024 * 1024
+
+# Messages that wait in one direction of a work stream before the producer does: one in the making while
+# one is on its way.  Behind them HTTP/2's window holds the peer, so a stream holds a few MiB at most.
+QUEUED_MESSAGES: Final = 2
+
+# A dead peer (machine lost, process stopped) is noticed after at most these two together, "within
+# seconds".  A killed process is noticed at once, since its kernel closes the connection.
+KEEPALIVE_TIME: Final = 5.0
+KEEPALIVE_TIMEOUT: Final = 5.0
+
+# A peer whose connection lives but that takes nothing off the stream.  The slowest honest consumer needs
+# seconds a message (a recipient opens a chunk of 31,232 people in under one); a minute is a peer that
+# hangs.
+STALL: Final = 60.0
+
+# TCP and TLS together.  A listener that accepts and says nothing would otherwise hold a call for the 20
+# (client) or 120 (server) seconds that gRPC allows by default.
+CONNECT: Final = 5.0
+
+# Between attempts to reach a peer that does not listen (yet): from the first to the last.  A node that was
+# restarted is found again within a second.
+FIRST_RETRY: Final = 0.1
+LAST_RETRY: Final = 1.0
+
+# One request, one answer: nothing that takes long is a unary call.
+CALL: Final = 10.0
+
+# Between the request to stop and the cut: a few chunks, and less than the 10 seconds that container
+# managers wait before they kill.
+GRACE: Final = 8.0
+
+# One thread a call.  A coordinator of a dozen nodes that dial out holds an Attach and a few work streams
+# each; beyond that many, calls are refused with RESOURCE_EXHAUSTED instead of waiting unseen.
+WORKERS: Final = 64
+
+# What one party tells another about an error is one line of at most this many characters: gRPC carries
+# it percent-encoded (nine bytes a Chinese character) in trailers of at most 8 KiB.
+PUBLIC_TEXT: Final = 400
+
+
+def grpc_options() -> list[tuple[str, int]]:
+    """Return the channel arguments that both ends of a connection use."""
+    return [
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", milliseconds(KEEPALIVE_TIME)),
+        ("grpc.keepalive_timeout_ms", milliseconds(KEEPALIVE_TIMEOUT)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),  # no limit: a node that waits for work is idle for days
+    ]
+
+
+def milliseconds(seconds: float) -> int:
+    """Return seconds in gRPC's unit."""
+    return round(seconds * 1000)

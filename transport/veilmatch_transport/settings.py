@@ -1,0 +1,120 @@
+"""What every service reads when it starts: its TOML file, its keys, and the federation's directory.
+
+Relative paths are relative to the file that names them.  Every setting is listed in
+docs/configuration.md.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from veilmatch_policy.directory import Directory, open_directory
+
+from veilmatch_transport.tls import TlsIdentity
+
+_OTHERS = 0o077  # permission bits of group and others
+
+
+class SettingsError(Exception):
+    """A configuration file, or a file that it names, is wrong; ``str()`` is one line."""
+
+
+class Section(BaseModel):
+    """A table of a configuration file: unknown settings are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Federation(Section):
+    """Where the signed directory is and whose signature it must bear."""
+
+    directory: Path  # federation.toml; its signature, hex, is beside it as federation.toml.sig
+    root: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # the root's Ed25519 public key, hex
+
+
+class Tls(Section):
+    """PEM files of mutual TLS."""
+
+    root: Path
+    certificate: Path
+    key: Path
+
+
+_S = TypeVar("_S", bound=BaseModel)
+
+
+def load_settings(path: Path, model: type[_S]) -> _S:
+    """Read a configuration file.  Raises SettingsError naming the setting that is wrong."""
+    try:
+        settings = model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeError) as error:
+        raise SettingsError(f"{path}: is not TOML ({error}); correct it") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(map(str, first["loc"])) or "the file"
+        raise SettingsError(f"{path}: {setting}: {first['msg']}; see docs/configuration.md") from None
+    return _below(settings, path.parent.resolve())
+
+
+def _below(section: _S, base: Path) -> _S:
+    changes: dict[str, object] = {}
+    for name in type(section).model_fields:
+        match getattr(section, name):
+            case Path() as path:
+                changes[name] = base / path
+            case BaseModel() as inner:
+                changes[name] = _below(inner, base)
+    return section.model_copy(update=changes)
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a private key: 32 bytes in hex, in a file that only its owner can read.
+
+    Raises SettingsError otherwise; the message never holds what the file holds.
+    """
+    try:
+        if path.stat().st_mode & _OTHERS:
+            raise SettingsError(f"{path}: others can read this key; run chmod 600 on it")
+        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (ValueError, UnicodeError):
+        secret = b""
+    if len(secret) != 32:
+        raise SettingsError(f"{path}: is not a key of 32 bytes in hex; restore it")
+    return secret
+
+
+def read_file(path: Path) -> bytes:
+    """Read a whole file.  Raises SettingsError with the reason."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def read_directory(federation: Federation, *, oldest: int) -> Directory:
+    """Read and verify the federation's directory.
+
+    ``oldest`` is the highest version that this party has seen.  Raises SettingsError for files
+    that cannot be read and DirectoryError for a directory that is refused.
+    """
+    data = read_file(federation.directory)
+    written = read_file(federation.directory.with_name(federation.directory.name + ".sig"))
+    try:
+        signature = bytes.fromhex(written.decode("ascii").strip())
+    except (ValueError, UnicodeError):
+        signature = b""
+    return open_directory(data, signature, bytes.fromhex(federation.root), oldest=oldest)
+
+
+def read_tls(tls: Tls) -> TlsIdentity:
+    """Read this party's side of TLS.  Raises SettingsError or CredentialError with the file that is wrong."""
+    if tls.key.exists() and tls.key.stat().st_mode & _OTHERS:
+        raise SettingsError(f"{tls.key}: others can read this key; run chmod 600 on it")
+    return TlsIdentity(
+        root=read_file(tls.root), certificate=read_file(tls.certificate), key=read_file(tls.key)
+    )
