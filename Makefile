@@ -21,7 +21,7 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@$(BIN)/python tools/check_stub_imports.py
+	@$(BIN)/python tools/walls.py
 
 types: setup
 	@$(BIN)/mypy

@@ -1,1 +1,1 @@
-"""."""
+"""The command `veilmatch`: checks, local federations, the demo, the services."""

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from veilmatch.errors import JobFailedError
 from veilmatch_transport import TlsIdentity, open_channel, responses, wait_until_serving
 from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc
-
-from veilmatch.errors import JobFailedError
 
 OFFICE = "veilmatch_wire.v1.Office"
 NODE = "veilmatch_wire.v1.Node"

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from veilmatch_policy.catalog import Catalog, load_catalog
-from veilmatch_policy.policy import Policy, load_policy
-
 from veilmatch.errors import UsageError
 from veilmatch.federation import RESERVED
+from veilmatch_policy.catalog import Catalog, load_catalog
+from veilmatch_policy.policy import Policy, load_policy
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
+
 from veilmatch_crypto import (
     LOOPBACK,
     AgreementKey,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +12,19 @@ from typing import Annotated
 
 import structlog
 import typer
-from veilmatch_coordinator.errors import CoordinatorError
-from veilmatch_coordinator.serve import serve as serve_coordinator
-from veilmatch_node.errors import DataError, NodeError
-from veilmatch_node.serve import serve as serve_node
-from veilmatch_policy.check import check_policy
-from veilmatch_policy.errors import PolicyError
-from veilmatch_policy.examples import run_examples
-from veilmatch_policy.words import learned_in_words, plan_in_words
-from veilmatch_transport import SettingsError, TransportError
+from typer.exceptions import TyperException
 
-from veilmatch import demo as demonstration
 from veilmatch import show
 from veilmatch.departments import load_departments, load_policies
 from veilmatch.errors import CommandError
 from veilmatch.running import RunSettings, check_everything, local_federation, today
+from veilmatch_coordinator.errors import CoordinatorError
+from veilmatch_node.errors import DataError, NodeError
+from veilmatch_policy.check import check_policy
+from veilmatch_policy.errors import PolicyError
+from veilmatch_policy.examples import run_examples
+from veilmatch_policy.words import learned_in_words, plan_in_words, stale_in_words
+from veilmatch_transport import SettingsError, TransportError
 
 
 class LinkageMode(StrEnum):
@@ -41,6 +40,8 @@ class KeyBits(StrEnum):
     short = "2048"
     usual = "3072"
 
+
+_INTERRUPTED = 130  # exit code: 128 and the signal's number, as shells count
 
 app = typer.Typer(
     help="Find the people a benefit policy is meant for, without any department showing its records to another.",
@@ -68,7 +69,9 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Keep results, evidence and logs here.")] = None,
 ) -> None:
     """Run the shipped policies on the shipped data, and compare with the plaintext answer."""
-    demonstration.run(out)
+    from veilmatch.demo import run  # noqa: PLC0415  only the demo reads departments' data in this process
+
+    run(out)
 
 
 @policy_app.command("check")
@@ -85,6 +88,9 @@ def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], depa
     )
     show.lines("What each department does", plan_in_words(checked))
     show.lines("What each party learns", learned_in_words(checked, reference_date))
+    stale = stale_in_words(checked, today())
+    if stale:
+        show.lines("Warning: data that is too old", stale)
 
 
 @local_app.command("run")
@@ -123,27 +129,36 @@ def local_run(
 @node_app.command("serve")
 def node_serve(config: Config) -> None:
     """Run a department's node until it is told to stop."""
+    from veilmatch_node.serve import serve  # noqa: PLC0415  a process loads its own role only: half the start
+
     _log_to_standard_error()
-    serve_node(config)
+    serve(config)
 
 
 @coordinator_app.command("serve")
 def coordinator_serve(config: Config) -> None:
     """Run the coordinator until it is told to stop."""
+    from veilmatch_coordinator.serve import serve  # noqa: PLC0415  same
+
     _log_to_standard_error()
-    serve_coordinator(config)
+    serve(config)
 
 
 def main() -> None:
     """Run the command line; every refusal is one line on standard error and an exit code."""
+    # A `local run` that is told to stop stops its members too, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _one_line():
-        app()
+        if app(standalone_mode=False) == _INTERRUPTED:  # typer catches KeyboardInterrupt itself
+            raise KeyboardInterrupt
 
 
 @contextmanager
 def _one_line() -> Iterator[None]:
     try:
         yield
+    except TyperException as error:
+        _refuse(_usage(error), error.exit_code)
     except (CommandError, CoordinatorError) as error:
         _refuse(str(error), error.exit_code)
     except DataError as error:
@@ -159,7 +174,15 @@ def _one_line() -> Iterator[None]:
     except OSError as error:
         _refuse(f"{error.filename or 'veilmatch'}: {error.strerror}; check the path and its permissions", 2)
     except KeyboardInterrupt:
-        _refuse("veilmatch: interrupted; nothing is running any more", 130)
+        _refuse("veilmatch: interrupted; nothing is running any more", _INTERRUPTED)
+
+
+def _usage(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "veilmatch"
+    # Typer has printed the help, and has nothing to say, where a command is missing.
+    what = " ".join(error.format_message().split()).rstrip(".") or "a command is missing"
+    return f"{command}: {what}; see {command} --help"
 
 
 def _refuse(text: str, exit_code: int) -> None:

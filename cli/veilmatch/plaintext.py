@@ -10,51 +10,36 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
-from veilmatch_node.source import load
-from veilmatch_policy.evaluate import truth
-from veilmatch_policy.policy import Policy
-from veilmatch_policy.check import check_department
 
 from veilmatch.departments import Department
+from veilmatch_node.source import load
+from veilmatch_policy.check import check_department
+from veilmatch_policy.evaluate import truth
+from veilmatch_policy.policy import Policy
 
 
 def eligible(policy: Policy, departments: Mapping[str, Department], reference_date: date) -> list[str]:
     """Return the identifiers, in normal form and sorted, of the recipient's people who are eligible."""
     recipient = departments[policy.recipient]
-    people: pa.Array | None = None
-    identifiers: pa.Array | None = None
-    answers: list[tuple[pa.Array, NDArray[np.bool_]]] = []
-    for name, department in departments.items():
+    with load(recipient.catalog, recipient.folder, needed=(), reference_date=reference_date) as own:
+        people, identifiers = own.inputs, own.identifiers
+    holds = np.ones(len(people), dtype=np.bool_)
+    for department in departments.values():
         task = check_department(policy, department.catalog)
-        if not task.conditions and name != policy.recipient:
-            continue
-        data = load(
-            department.catalog,
-            department.folder,
-            needed={column.name for column in task.columns},
-            reference_date=reference_date,
-        )
-        if department is recipient:
-            people, identifiers = data.inputs, data.identifiers
         conditions = [*zip(task.conditions, task.unknowns, strict=True)]
         if task.among is not None:
             conditions.append((task.among, False))
-        answers.extend(
-            (
-                data.inputs,
-                truth(
+        if not conditions:
+            continue
+        needed = {column.name for column in task.columns}
+        with load(
+            department.catalog, department.folder, needed=needed, reference_date=reference_date
+        ) as data:
+            # Whoever the department does not know gets the answer of a missing row, the last value.
+            places = pc.index_in(people, value_set=data.inputs).fill_null(data.people).to_numpy()
+            for bound, unknown in conditions:
+                holds &= truth(
                     data.connection, bound, people=data.people, reference_date=reference_date, unknown=unknown
-                ),
-            )
-            for bound, unknown in conditions
-        )
-    if people is None or identifiers is None:
-        raise ValueError(f"{policy.recipient} is not among the departments")
-    holds = pa.array([True] * len(people))
-    for known, values in answers:
-        # Whoever the department does not know gets the answer of a missing row, the last value.
-        places = pc.index_in(people, value_set=known).fill_null(len(known))
-        holds = pc.and_(holds, pa.array(values).take(places))
-    chosen: list[str] = sorted(identifiers.filter(holds).to_pylist())
+                )[places]
+    chosen: list[str] = sorted(identifiers.filter(pa.array(holds)).to_pylist())
     return chosen

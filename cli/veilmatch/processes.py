@@ -46,9 +46,9 @@ class Members:
             role = "coordinator" if name == coordinator else "node"
             command = [sys.executable, "-m", "veilmatch", role, "serve", "--config", str(config)]
             with (self.logs / f"{name}.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(
+                self.running[name] = subprocess.Popen(  # noqa: S603  our own command line
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-                )  # noqa: S603  our own command line
+                )
 
     def check(self) -> None:
         """Raise ProcessError naming a member whose process has ended."""

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from veilmatch_policy.check import check_policy
-from veilmatch_policy.examples import run_examples
-from veilmatch_policy.policy import Policy
-from veilmatch_transport import PeerError
-
 from veilmatch.client import NODE, OFFICE, Linked, Operator, Progress, wait_for
 from veilmatch.departments import Department
 from veilmatch.errors import ProcessError
 from veilmatch.federation import COORDINATOR, LocalFederation, NodePlan, make_federation
 from veilmatch.processes import Members, reserved_ports
+from veilmatch_policy.check import check_policy
+from veilmatch_policy.examples import run_examples
+from veilmatch_policy.policy import Policy
+from veilmatch_transport import PeerError
 
 _START_SECONDS = 60.0  # a dozen processes that import everything on two slow cores
 

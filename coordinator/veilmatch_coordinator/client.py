@@ -6,11 +6,13 @@ a NodeFailedError that names the node, with the node's own public line.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import grpc
+
+from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Confirmation
 from veilmatch_policy.manifest import PartyKeys
@@ -25,12 +27,11 @@ from veilmatch_transport import (
 )
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
 
-from veilmatch_coordinator.errors import NodeFailedError
-
 Stream = WorkStream[node_pb2.CoordinatorMessage, node_pb2.NodeMessage]
 Batch = linkage_pb2.OprfBatch  # relayed as it is: only nodes and trustees read it
 
 _EXIT_CODES = {Code.POLICY_REFUSED: 3, Code.DATA_REFUSED: 4}  # of the command that asked (policies.md)
+_LAST = frozenset({"done", "refused"})  # after these a task's stream has nothing more to say
 _SLOT_BYTES = 1 << 20  # a message of slots: 262,144 people
 
 
@@ -176,7 +177,7 @@ class Conversation:
             stream = self._nodes.open(name)
         with self._changing:
             self._streams.append(stream)
-        line = _Line(stream)
+        line = _Line(stream, self._nodes)
         line.send(first)
         return line
 
@@ -184,12 +185,22 @@ class Conversation:
 class _Line:
     """A stream whose failures are NodeFailedErrors."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, nodes: Nodes) -> None:
         self.name = stream.peer
         self._stream = stream
+        self._nodes = nodes
 
     def send(self, message: node_pb2.CoordinatorMessage) -> None:
-        with _named():
+        """Send a message; where the node has ended the task already, its reason is raised."""
+        try:
+            with _named():
+                self._stream.send(message)
+        except StreamEnded:
+            self.receive()
+
+    def send_unless_ended(self, message: node_pb2.CoordinatorMessage) -> None:
+        """Send a message; where the node has ended the task, the thread that receives finds out why."""
+        with _named(), suppress(StreamEnded):
             self._stream.send(message)
 
     def receive(self, *expected: str) -> node_pb2.NodeMessage:
@@ -200,6 +211,8 @@ class _Line:
         except StreamEnded:
             raise NodeFailedError(f"{self.name}: ended before it was done; look at its log") from None
         body = message.WhichOneof("body")
+        if body in _LAST:
+            self._nodes.release(self._stream)
         if body == "refused":
             code = Code(message.refused.code) if message.refused.code in set(Code) else Code.INTERNAL
             raise NodeFailedError(f"{self.name}: {message.refused.text}", _EXIT_CODES.get(code, 5))
@@ -339,7 +352,7 @@ class OpenTask:
     def send_combined(self, outcome: int, chunk: int, ciphertexts: bytes) -> None:
         """Send one product chunk."""
         combined = job_pb2.CombinedChunk(outcome=outcome, chunk=chunk, ciphertexts=ciphertexts)
-        self._line.send(node_pb2.CoordinatorMessage(combined=combined))
+        self._line.send_unless_ended(node_pb2.CoordinatorMessage(combined=combined))
 
     def opened(self) -> tuple[int, int]:
         """Wait until the recipient has opened the next chunk: its outcome and number."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from veilmatch_coordinator.errors import JobError
 from veilmatch_crypto import (
     AgreementKey,
     CiphertextError,
@@ -21,8 +23,6 @@ from veilmatch_crypto import (
     multiply_chunks,
 )
 from veilmatch_policy.manifest import Manifest
-
-from veilmatch_coordinator.errors import JobError
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
+
 from veilmatch_transport.settings import Federation, Section, Tls
 
 

@@ -15,6 +15,15 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+
+from veilmatch_coordinator.client import Conversation, Nodes
+from veilmatch_coordinator.combination import Combiner
+from veilmatch_coordinator.errors import JobError, NodeFailedError
+from veilmatch_coordinator.evidence import JobEvidence
+from veilmatch_coordinator.linking import Progress
+from veilmatch_coordinator.parallel import in_parallel
+from veilmatch_coordinator.pipeline import Pipeline
+from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
 from veilmatch_crypto import AgreementKey, IdentityKey
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import reopen_epoch
@@ -30,15 +39,6 @@ from veilmatch_policy.manifest import (
 )
 from veilmatch_policy.plan import Plan, derive_plan
 from veilmatch_policy.policy import Policy, parse_policy
-
-from veilmatch_coordinator.client import Conversation, Nodes
-from veilmatch_coordinator.combination import Combiner
-from veilmatch_coordinator.errors import JobError, NodeFailedError
-from veilmatch_coordinator.evidence import JobEvidence
-from veilmatch_coordinator.linking import Progress
-from veilmatch_coordinator.parallel import in_parallel
-from veilmatch_coordinator.pipeline import Pipeline
-from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
 
 _log = structlog.get_logger(__name__)
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from veilmatch_policy.epoch import OpenEpoch
-
 from veilmatch_coordinator.client import Batch, LinkTask, Nodes, TrusteeTask
 from veilmatch_coordinator.errors import LinkageError
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.slots import assign_slots, read_pseudonyms
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
+from veilmatch_policy.epoch import OpenEpoch
 
 _T = TypeVar("_T")
 

@@ -6,15 +6,14 @@ from concurrent.futures import Executor
 from datetime import date
 from pathlib import Path
 
-from veilmatch_crypto import IdentityKey
-from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import Epoch, LinkageMode, open_epoch, signed_statement
-
 from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.errors import JobError
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, Progress, link
 from veilmatch_coordinator.store import CoordinatorStore
+from veilmatch_crypto import IdentityKey
+from veilmatch_policy.directory import Directory
+from veilmatch_policy.epoch import Epoch, LinkageMode, open_epoch, signed_statement
 
 
 class Office:

@@ -11,9 +11,6 @@ from concurrent.futures import Executor
 from functools import partial
 
 import numpy as np
-from veilmatch_crypto import SignatureRefusedError, verify
-from veilmatch_policy.directory import Directory
-from veilmatch_policy.manifest import Manifest, signed_contribution
 
 from veilmatch_coordinator.client import ContributeTask, Conversation, OpenTask
 from veilmatch_coordinator.combination import Combined, Combiner, combine
@@ -23,6 +20,9 @@ from veilmatch_coordinator.gathering import Gathering
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.store import CoordinatorStore, StoredChunk
+from veilmatch_crypto import SignatureRefusedError, verify
+from veilmatch_policy.directory import Directory
+from veilmatch_policy.manifest import Manifest, signed_contribution
 
 
 class Pipeline:

@@ -4,14 +4,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
-from veilmatch_crypto import IdentityKey, Vault, make_executor
-from veilmatch_transport import RoleGate, Server, load_settings, read_directory, read_secret, read_tls
 
 from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.config import CoordinatorConfig
 from veilmatch_coordinator.office import Office
 from veilmatch_coordinator.service import ROLES, Attachments, register
 from veilmatch_coordinator.store import CoordinatorStore
+from veilmatch_crypto import IdentityKey, Vault, make_executor
+from veilmatch_transport import RoleGate, Server, load_settings, read_directory, read_secret, read_tls
 
 _log = structlog.get_logger(__name__)
 

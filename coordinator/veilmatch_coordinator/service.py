@@ -11,15 +11,15 @@ from concurrent.futures import Future
 
 import grpc
 import structlog
-from veilmatch_policy.epoch import LinkageMode
-from veilmatch_policy.errors import PolicyError
-from veilmatch_transport import Code, PeerUnavailableError, RefusalError, as_refusal, caller, serve_stream
-from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc, job_pb2, node_pb2
 
 from veilmatch_coordinator.client import Stream
 from veilmatch_coordinator.errors import CoordinatorError
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.office import Office
+from veilmatch_policy.epoch import LinkageMode
+from veilmatch_policy.errors import PolicyError
+from veilmatch_transport import Code, PeerUnavailableError, RefusalError, as_refusal, caller, serve_stream
+from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc, job_pb2, node_pb2
 
 COORDINATOR = "veilmatch_wire.v1.Coordinator"
 OFFICE = "veilmatch_wire.v1.Office"
@@ -69,9 +69,11 @@ class Attachments:
                 self._open.pop(offer, None)
 
     def release(self, stream: Stream) -> None:
-        """Let the call of a stream end."""
+        """Let the call of a stream end; a second time does nothing."""
         with self._changed:
-            self._released[id(stream)].set()
+            released = self._released.get(id(stream))
+        if released is not None:
+            released.set()
 
     def attach(self, name: str, wanted: Callable[[], bool]) -> Iterator[str]:
         """Yield the offers for a node while its call is wanted; its newest call gets them."""

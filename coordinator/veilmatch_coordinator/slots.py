@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from veilmatch_crypto import permutation
 
 from veilmatch_coordinator.errors import LinkageError
+from veilmatch_crypto import permutation
 
 PSEUDONYM_BYTES = 32  # HMAC-SHA-256
 _LEAST_DUMMIES = 1024  # protocol.md, 3 step 4: below max(1024, 1 per cent of the union)

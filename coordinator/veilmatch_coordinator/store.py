@@ -26,9 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
-from veilmatch_crypto import Vault
 
 from veilmatch_coordinator.errors import JobError, StoreError
+from veilmatch_crypto import Vault
 
 _metadata = MetaData()
 _settings = Table(
@@ -141,9 +141,7 @@ class CoordinatorStore:
             slots = connection.execute(
                 select(_slots.c.node, _slots.c.slots).where(_slots.c.epoch == row.number)
             )
-            return StoredEpoch(
-                row.statement, row.padded, float(row.seconds), {node: blob for node, blob in slots}
-            )
+            return StoredEpoch(row.statement, row.padded, float(row.seconds), dict(slots.tuples().all()))
 
     def start_job(self, digest: bytes, manifest: bytes, secrets: bytes) -> None:
         """Record a manifest as started, with the coordinator's secrets of the job."""

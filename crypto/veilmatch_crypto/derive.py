@@ -20,4 +20,4 @@ def derive_key(secret: bytes, *, context: bytes, label: str, names: tuple[str, .
     that protocol.md, 4.4 gives (lower name first for a pair); both go into the info.
     """
     info = encode_tuple(f"veilmatch/1/{label}", *names)
-    return bytes(HKDF(secret, KEY_BYTES, context, SHA256, context=info))  # type: ignore[arg-type]  # one key asked, one returned
+    return bytes(HKDF(secret, KEY_BYTES, context, SHA256, context=info))

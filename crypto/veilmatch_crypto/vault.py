@@ -7,6 +7,7 @@ that a value copied to another row does not open there.
 import os
 
 from Crypto.Cipher import AES
+from Crypto.Cipher._mode_gcm import GcmMode
 
 from veilmatch_crypto.derive import KEY_BYTES
 from veilmatch_crypto.encoding import encode_tuple
@@ -43,7 +44,7 @@ class Vault:
                 "a stored value does not open: the store key is another one, or the file was changed"
             ) from None
 
-    def _cipher(self, place: tuple[str | int | bytes, ...], nonce: bytes):  # noqa: ANN202  pycryptodome does not export its type
-        cipher = AES.new(self._key, AES.MODE_GCM, nonce=nonce, mac_len=_TAG)
+    def _cipher(self, place: tuple[str | int | bytes, ...], nonce: bytes) -> GcmMode:
+        cipher: GcmMode = AES.new(self._key, AES.MODE_GCM, nonce=nonce, mac_len=_TAG)
         cipher.update(encode_tuple("veilmatch/1/store", *place))
         return cipher

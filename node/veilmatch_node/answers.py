@@ -6,19 +6,20 @@ changes under it changes nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from veilmatch_node.errors import JobRefusedError
+from veilmatch_node.freshness import check_fresh
+from veilmatch_node.people import UNKNOWN, SlotTable
+from veilmatch_node.source import Department, load
 from veilmatch_policy.catalog import Catalog
 from veilmatch_policy.check import DepartmentTask
 from veilmatch_policy.evaluate import truth
 from veilmatch_policy.expression import Expression
-
-from veilmatch_node.errors import JobRefusedError
-from veilmatch_node.people import UNKNOWN, SlotTable
-from veilmatch_node.source import load
 
 
 @dataclass(frozen=True)
@@ -69,44 +70,61 @@ def answer(
     ``asks`` is true at the recipient.  Raises DataError where the data is refused and
     JobRefusedError where the recipient would ask about more people than the policy allows.
     """
-    department = load(
+    check_fresh(
         data.catalog,
-        data.folder,
-        needed={column.name for column in task.columns},
-        reference_date=reference_date,
+        {column.table for column in task.columns},
+        today=datetime.now(UTC).date(),
         databases=data.databases,
     )
-    slots = table.find(department.inputs)
-    known = slots != UNKNOWN
-
-    def by_slot(bound: Expression, unknown: bool, others: bool | None) -> NDArray[np.bool_]:
-        values = truth(
-            department.connection,
-            bound,
-            people=department.people,
-            reference_date=reference_date,
-            unknown=unknown,
+    needed = {column.name for column in task.columns}
+    with load(
+        data.catalog,
+        data.folder,
+        needed=needed,
+        reference_date=reference_date,
+        databases=data.databases,
+    ) as department:
+        slots = table.find(department.inputs)
+        known = slots != UNKNOWN
+        conditions = [
+            _values(department, bound, reference_date, unknown=unknown)
+            for bound, unknown in zip(task.conditions, task.unknowns, strict=True)
+        ]
+        among = [] if task.among is None else [_values(department, task.among, reference_date, unknown=False)]
+        everybody = np.ones(department.people + 1, dtype=np.bool_)
+    met = np.logical_and.reduce([everybody, *conditions])
+    if not asks:
+        # A contributor answers for everybody; whom it does not know gets the last value.
+        return FrozenAnswers(_by_slot(met, slots, known, padded), np.zeros(padded, dtype=np.bool_))
+    presented = _by_slot(_own_only(np.logical_and.reduce([everybody, *among])), slots, known, padded)
+    if task.among_at_most is not None and np.count_nonzero(presented) > task.among_at_most:
+        raise JobRefusedError(
+            "among",
+            f"selects more people than among_at_most allows ({task.among_at_most})",
+            "narrow it, or have a higher ceiling approved",
         )
-        bits = np.full(padded, values[-1] if others is None else others, dtype=np.bool_)
-        bits[slots[known]] = values[:-1][known]
-        return bits
+    return FrozenAnswers(_by_slot(_own_only(met), slots, known, padded), presented)
 
-    # The recipient asks about its own people only; a contributor answers for everybody.
-    others = False if asks else None
-    holds = np.full(padded, not asks, dtype=np.bool_)
-    if asks:
-        holds[slots[known]] = True
-    for bound, unknown in zip(task.conditions, task.unknowns, strict=True):
-        holds &= by_slot(bound, unknown, others)
-    presented = np.zeros(padded, dtype=np.bool_)
-    if asks:
-        presented[slots[known]] = True
-        if task.among is not None:
-            presented &= by_slot(task.among, unknown=False, others=False)
-        if task.among_at_most is not None and np.count_nonzero(presented) > task.among_at_most:
-            raise JobRefusedError(
-                "among",
-                f"selects more people than among_at_most allows ({task.among_at_most})",
-                "narrow it, or have a higher ceiling approved",
-            )
-    return FrozenAnswers(holds, presented)
+
+def _values(
+    department: Department, bound: Expression, reference_date: date, *, unknown: bool
+) -> NDArray[np.bool_]:
+    """Evaluate for each person, then for somebody without a row: shape (people + 1,)."""
+    return truth(
+        department.connection, bound, people=department.people, reference_date=reference_date, unknown=unknown
+    )
+
+
+def _own_only(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The recipient asks about its own people only: whom it does not know, it does not ask about."""
+    values[-1] = False
+    return values
+
+
+def _by_slot(
+    values: NDArray[np.bool_], slots: NDArray[np.uint32], known: NDArray[np.bool_], padded: int
+) -> NDArray[np.bool_]:
+    """Spread values, shape (people + 1,), over all slots: shape (padded,)."""
+    bits = np.full(padded, values[-1], dtype=np.bool_)
+    bits[slots[known]] = values[:-1][known]
+    return bits

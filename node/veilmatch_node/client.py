@@ -8,10 +8,10 @@ import threading
 
 import grpc
 import structlog
-from veilmatch_transport import PeerError, TlsIdentity, open_channel, open_stream, responses
-from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 from veilmatch_node.service import Tasks
+from veilmatch_transport import PeerError, TlsIdentity, open_channel, open_stream, responses
+from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 _log = structlog.get_logger(__name__)
 _RETRY = 1.0  # seconds before a lost coordinator is dialled again

@@ -1,9 +1,11 @@
 """A node's configuration file: where its data, keys, state and peers are (docs/configuration.md)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
+
 from veilmatch_transport.settings import Federation, Section, Tls
 
 
@@ -20,7 +22,7 @@ class Data(Section):
     """The department's folder with its catalog, and its databases."""
 
     folder: Path
-    databases: dict[str, str] = {}  # name in the catalog -> URL
+    databases: Mapping[str, str] = Field(default_factory=dict)  # name in the catalog -> URL
 
 
 class NodeConfig(Section):

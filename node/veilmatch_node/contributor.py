@@ -9,6 +9,7 @@ Left to the caller: encryption, and keeping each ciphertext before it leaves.
 
 import numpy as np
 from numpy.typing import NDArray
+
 from veilmatch_crypto import AgreementKey, ContributorMasks, answer_words, noise_key
 from veilmatch_policy.manifest import Manifest
 

@@ -7,6 +7,7 @@ holds a cell, the URL or the database's own words, which quote cells.
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +80,30 @@ def read_table(
         _IDENTIFIER,
         np.arange(1, read.num_rows + 1),
     )
+
+
+def read_day(url: str | None, name: str, query: str, *, where: str) -> date:
+    """Run the owner's own query for the day that a table describes.
+
+    Raises DataError when the database cannot be reached or gives no single day.
+    """
+    if url is None:
+        raise DataError(
+            where, f"the node does not know the database '{name}'", "name it in the node's configuration"
+        )
+    try:
+        with dbapi.connect(_with_timeout(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute(query)
+            rows = cursor.fetchall()
+    except DatabaseError as error:
+        raise _refused(error, name, where) from None
+    match rows:
+        case [(datetime() as moment,)]:
+            return moment.date()
+        case [(date() as day,)]:
+            return day
+    raise DataError(where, "as_of.query gives no single day", "let it select one date")
 
 
 def _source(column: Column, expressions: Mapping[str, OwnExpression]) -> str:

@@ -24,10 +24,9 @@ from veilmatch_crypto import (
     seal,
     verify,
 )
+from veilmatch_node.errors import LinkageError
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Confirmation, OpenEpoch, signed_confirmation
-
-from veilmatch_node.errors import LinkageError
 
 _KIND = "epoch-keys"
 _SECRET_BYTES = 32

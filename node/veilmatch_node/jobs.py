@@ -5,6 +5,7 @@ and plan; give fresh keys; verify the manifest; read the data; record the manife
 everything it froze; only then contribute or open.  No network: the service carries the bytes.
 """
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from veilmatch_crypto import AgreementKey, IdentityKey, PrivateKey, encrypt_chunk, generate
+from veilmatch_node.answers import DataFolder, FrozenAnswers, answer
+from veilmatch_node.contributor import Contributor
+from veilmatch_node.errors import JobRefusedError
+from veilmatch_node.people import SlotTable
+from veilmatch_node.recipient import Recipient
+from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
 from veilmatch_policy.check import DepartmentTask, check_department
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch, reopen_epoch
@@ -27,13 +34,6 @@ from veilmatch_policy.manifest import (
     signed_keys,
 )
 from veilmatch_policy.policy import Policy
-
-from veilmatch_node.answers import DataFolder, FrozenAnswers, answer
-from veilmatch_node.contributor import Contributor
-from veilmatch_node.errors import JobRefusedError
-from veilmatch_node.people import SlotTable
-from veilmatch_node.recipient import Recipient
-from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
 
 _SECRET_BYTES = 32
 
@@ -104,6 +104,7 @@ class NodeJobs:
 
         Raises PolicyError where this node refuses the draft.
         """
+        self._store.close_expired(datetime.now(UTC))
         epoch, stored = self._epoch_of(draft)
         parsed, policy = open_draft(draft, self._directory, epoch, stored.padded, now=datetime.now(UTC))
         if self.name not in parsed.participants:
@@ -140,11 +141,16 @@ class NodeJobs:
                 )
             yield SignedChunk(outcome, chunk, made.ciphertexts, made.signature)
 
-    def recipient(self, digest: bytes) -> Recipient:
-        """Return the recipient's protocol object of a started manifest."""
+    def begin_opening(self, digest: bytes) -> Recipient:
+        """Return the recipient's protocol object of a started manifest, once ever.
+
+        What failed its check is never opened again, nor anything else under its masks (4.5 and
+        4.7).  Raises JobRefusedError the second time.
+        """
         manifest, secrets, answers = self._started(digest)
         if secrets.paillier is None:
             raise JobRefusedError("job", f"{self.name} is not its recipient", "open it at the recipient")
+        self._store.start_opening(digest)
         return Recipient(
             manifest,
             agreement=secrets.agreement,
@@ -197,13 +203,15 @@ class NodeJobs:
         if job is None:
             raise JobRefusedError("job", "never started at this node, or is closed", "submit it again")
         manifest = reopen_manifest(job.manifest)
+        if manifest.draft.expires <= datetime.now(UTC):
+            raise JobRefusedError("job", "its manifest has expired", "submit it again")
         secrets = _Secrets.decode(job.secrets, manifest.draft.key_bits)
         return manifest, secrets, FrozenAnswers.decode(job.answers, manifest.draft.padded)
 
     def start(self, prepared: "PreparedJob", data: bytes) -> Manifest:
         """Verify the manifest, freeze the answers, and record both as started (7, step 3)."""
         manifest = open_manifest(data, prepared.draft, prepared.policy, self._directory, prepared.keys)
-        manifest.paillier()  # refuses a key that has not the form of 4.1
+        key = manifest.paillier()  # refuses a key that has not the form of 4.1
         answers = answer(
             self._data,
             prepared.task,
@@ -212,7 +220,10 @@ class NodeJobs:
             reference_date=manifest.draft.reference_date,
             asks=self.name == manifest.draft.recipient,
         )
-        self._store.start_job(manifest.digest, StoredJob(data, prepared.secrets.encode(), answers.encode()))
+        job = StoredJob(data, prepared.secrets.encode(), answers.encode())
+        self._store.start_job(
+            manifest.digest, job, key=hashlib.sha256(key.to_bytes()).digest(), expires=manifest.draft.expires
+        )
         return manifest
 
 

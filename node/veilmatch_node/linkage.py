@@ -9,16 +9,13 @@ pseudonyms.
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from veilmatch_crypto import AgreementKey, BoundBatch, IdentityKey, OprfKey, Quota, Requester, Sealed, Trustee
-from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import Confirmation, OpenEpoch
 
+from veilmatch_crypto import AgreementKey, BoundBatch, IdentityKey, OprfKey, Quota, Requester, Sealed, Trustee
 from veilmatch_node import epoch_keys
 from veilmatch_node.answers import DataFolder
 from veilmatch_node.epoch_keys import EpochKeys
@@ -28,6 +25,8 @@ from veilmatch_node.pseudonyms import Blinded, Outputs, ascending, blind_batches
 from veilmatch_node.report import Report
 from veilmatch_node.source import load
 from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch
+from veilmatch_policy.directory import Directory
+from veilmatch_policy.epoch import Confirmation, OpenEpoch
 
 _TRUSTEE_KEY = "oprf-key"  # the setting that holds this trustee's scalar; it outlives epochs
 
@@ -95,14 +94,14 @@ class NodeLinkage:
 
     def begin(self, epoch: OpenEpoch) -> "EpochLinkage":
         """Requester: read the identifiers of the department's people.  Raises DataError."""
-        department = load(
+        with load(
             self._data.catalog,
             self._data.folder,
             needed=frozenset(),
             reference_date=epoch.epoch.reference_date,
             databases=self._data.databases,
-        )
-        return EpochLinkage(self, epoch, department.inputs, department.report)
+        ) as department:
+            return EpochLinkage(self, epoch, department.inputs, department.report)
 
 
 def identities(directory: Directory) -> Mapping[str, bytes]:

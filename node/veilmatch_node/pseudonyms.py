@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from veilmatch_crypto import BlindingState, blind
 
+from veilmatch_crypto import BlindingState, blind
 from veilmatch_node.people import read_stream, write_stream
 
 BATCH_IDENTITIES = (

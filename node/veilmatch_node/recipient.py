@@ -9,6 +9,7 @@ caller: decryption (``open_chunk`` runs in a pool), the stream, and the result's
 
 import numpy as np
 from numpy.typing import NDArray
+
 from veilmatch_crypto import (
     AgreementKey,
     CheckError,
@@ -18,9 +19,8 @@ from veilmatch_crypto import (
     RecipientChecks,
     ResidueGuard,
 )
-from veilmatch_policy.manifest import Manifest
-
 from veilmatch_node.errors import JobRefusedError
+from veilmatch_policy.manifest import Manifest
 
 
 class Recipient:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from veilmatch_crypto import CheckError, CryptoError
+from veilmatch_node.errors import DataError, JobRefusedError, LinkageError, StoreError
 from veilmatch_policy.errors import PolicyError
 from veilmatch_transport import Code, RefusalError
-
-from veilmatch_node.errors import DataError, JobRefusedError, LinkageError, StoreError
 
 # From the particular to the general: the first class that fits decides.
 _CODES: tuple[tuple[type[Exception], Code], ...] = (

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
+
 from veilmatch_policy.manifest import Manifest
+
+STAGES = ("linkage", "contribute", "combine", "open", "total")
 
 _OWNER_ONLY = 0o600
 
@@ -46,7 +49,7 @@ def write_result(folder: Path, manifest: Manifest, identifiers: pa.Array, figure
         "persons": draft.padded,
         "households": None,
         "eligible": len(identifiers),
-        "seconds": {stage: round(seconds, 3) for stage, seconds in figures.seconds.items()},
+        "seconds": {stage: round(figures.seconds[stage], 3) for stage in STAGES},
         "bytes": {
             **{
                 name: {"sent": figures.sent[name], "received": figures.received[name]}

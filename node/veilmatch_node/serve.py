@@ -6,7 +6,15 @@ from pathlib import Path
 from types import FrameType
 
 import structlog
+
 from veilmatch_crypto import AgreementKey, IdentityKey, Vault, make_executor
+from veilmatch_node.answers import DataFolder
+from veilmatch_node.client import Attachment
+from veilmatch_node.config import NodeConfig
+from veilmatch_node.jobs import NodeJobs
+from veilmatch_node.linkage import NodeKeys, NodeLinkage
+from veilmatch_node.service import ROLES, SERVICE, Tasks, register
+from veilmatch_node.store import NodeStore
 from veilmatch_policy.catalog import load_catalog
 from veilmatch_policy.directory import Directory
 from veilmatch_transport import (
@@ -18,14 +26,6 @@ from veilmatch_transport import (
     read_secret,
     read_tls,
 )
-
-from veilmatch_node.answers import DataFolder
-from veilmatch_node.client import Attachment
-from veilmatch_node.config import NodeConfig
-from veilmatch_node.jobs import NodeJobs
-from veilmatch_node.linkage import NodeKeys, NodeLinkage
-from veilmatch_node.service import ROLES, SERVICE, Tasks, register
-from veilmatch_node.store import NodeStore
 
 _VERSION = "directory-version"  # the setting that holds the highest directory version seen
 

@@ -7,22 +7,32 @@ listens (``Node.Work``) or dials out (``client``), the same ``Tasks.run`` serves
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import numpy as np
 import structlog
-from veilmatch_crypto import BoundBatch, Quota, Reply, Sealed, open_chunk
-from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import Confirmation, OpenEpoch, open_epoch
-from veilmatch_transport import Code, PeerError, RefusalError, WorkStream, as_refusal, serve_stream
-from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
 
+from veilmatch_crypto import BoundBatch, Quota, Reply, Sealed, open_chunk
 from veilmatch_node.jobs import NodeJobs
 from veilmatch_node.linkage import NodeLinkage
 from veilmatch_node.refusals import refusals
 from veilmatch_node.report import write_report
 from veilmatch_node.results import JobFigures, write_result
+from veilmatch_node.source import TooManyRefusedError
+from veilmatch_policy.directory import Directory
+from veilmatch_policy.epoch import Confirmation, OpenEpoch, open_epoch
+from veilmatch_transport import (
+    Code,
+    PeerError,
+    RefusalError,
+    StreamEnded,
+    WorkStream,
+    as_refusal,
+    serve_stream,
+)
+from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
 
 NodeStream = WorkStream[node_pb2.NodeMessage, node_pb2.CoordinatorMessage]
 
@@ -63,14 +73,17 @@ class Tasks:
             with refusals():
                 self._serve(stream)
             stream.send(node_pb2.NodeMessage(done=job_pb2.TaskDone()))
-        except PeerError as error:  # nobody is left to be told
-            _log.warning("work stream lost", reason=str(error))
+        except (PeerError, StreamEnded) as error:  # nobody is left to be told
+            _log.info("work stream ended", reason=str(error))
         except Exception as error:  # noqa: BLE001  whatever it is, the coordinator gets a public line and nothing else
             refusal = as_refusal(error)
             _log.warning("task refused", code=refusal.code.value, reason=refusal.reason)
-            stream.send(
-                node_pb2.NodeMessage(refused=node_pb2.Refused(code=refusal.code.value, text=refusal.public))
-            )
+            with suppress(PeerError, StreamEnded):
+                stream.send(
+                    node_pb2.NodeMessage(
+                        refused=node_pb2.Refused(code=refusal.code.value, text=refusal.public)
+                    )
+                )
 
     def _serve(self, stream: NodeStream) -> None:
         first = stream.receive()
@@ -91,7 +104,11 @@ class Tasks:
 
     def _link(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         epoch = self._epoch(first.link.statement, first.link.signature)
-        linkage = self._linkage.begin(epoch)
+        try:
+            linkage = self._linkage.begin(epoch)
+        except TooManyRefusedError as error:
+            write_report(error.report, self._reports)  # the owner needs the list most when a run stops
+            raise
         write_report(linkage.report, self._reports)
         stream.send(node_pb2.NodeMessage(link_ready=linkage_pb2.LinkReady(people=linkage.people)))
 
@@ -166,7 +183,7 @@ class Tasks:
 
     def _open(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         digest = first.open.manifest_sha256
-        recipient = self._jobs.recipient(digest)
+        recipient = self._jobs.begin_opening(digest)
         for part, last in _parts(np.packbits(recipient.presented).tobytes(), _BITMAP_BYTES):
             stream.send(node_pb2.NodeMessage(presented=job_pb2.PresentedSlots(bitmap=part, last=last)))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Self
 
 import duckdb
 import numpy as np
@@ -59,6 +60,12 @@ class Department:
     def people(self) -> int:
         """The number of distinct people over all tables."""
         return len(self.inputs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
 
 
 @dataclass(frozen=True, slots=True, repr=False)

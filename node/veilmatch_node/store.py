@@ -9,10 +9,12 @@ closing a job erases its keys and bytes but not the fact that it ran.  SQLite ru
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Integer,
     LargeBinary,
@@ -30,10 +32,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
-from veilmatch_node.errors import JobRefusedError, StoreError
 from veilmatch_crypto import BatchError, QuotaError, Vault
+from veilmatch_node.errors import JobRefusedError, StoreError
 
 OUTPUTS = "oprf-outputs"  # the setting that holds the OPRF outputs of all identities ever submitted
+
+_STARTED, _OPENING, _CLOSED = "started", "opening", "closed"  # states of a job, in their order
 
 _metadata = MetaData()
 _settings = Table(
@@ -78,6 +82,9 @@ _jobs = Table(
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
+    # The recipient's Paillier key, hashed: a key seen before is refused (protocol.md, 4.1).
+    Column("key", LargeBinary, nullable=False, unique=True),
+    Column("expires", String, nullable=False),
     Column("secrets", LargeBinary),
     Column("answers", LargeBinary),
 )
@@ -261,15 +268,18 @@ class NodeStore:
 
     # Jobs (protocol.md, 4.7).
 
-    def start_job(self, digest: bytes, job: StoredJob) -> None:
-        """Record a manifest as started, with everything that it froze.
+    def start_job(self, digest: bytes, job: StoredJob, *, key: bytes, expires: datetime) -> None:
+        """Record a manifest as started, with everything that it froze, until it is closed or ``expires``.
 
-        Raises JobRefusedError where it ever started here before.
+        ``key`` is the hash of the recipient's Paillier key.  Raises JobRefusedError where the
+        manifest ever started here before, or the key served another one.
         """
         row = {
             "manifest_sha256": digest,
             "manifest": job.manifest,
-            "state": "started",
+            "state": _STARTED,
+            "key": key,
+            "expires": _sortable(expires),
             "secrets": self._vault.lock(("jobs", digest, "secrets"), job.secrets),
             "answers": self._vault.lock(("jobs", digest, "answers"), job.answers),
         }
@@ -278,14 +288,26 @@ class NodeStore:
                 connection.execute(insert(_jobs).values(row))
         except IntegrityError:
             raise JobRefusedError(
-                "job", "this manifest already started here", "submit the job again for a new one"
+                "job",
+                "its manifest or its Paillier key was used here before",
+                "submit the job again for new ones",
             ) from None
+
+    def start_opening(self, digest: bytes) -> None:
+        """Record that the recipient opens, before the first ciphertext.  Raises JobRefusedError the second time."""
+        this = (_jobs.c.manifest_sha256 == digest, _jobs.c.state == _STARTED)
+        with self._transaction() as connection:
+            opened = connection.execute(update(_jobs).where(*this).values(state=_OPENING)).rowcount
+        if opened != 1:
+            raise JobRefusedError(
+                "job", "was opened before, or is closed", "submit it again for a new manifest"
+            )
 
     def job(self, digest: bytes) -> StoredJob | None:
         """Return a started job, or None where it never started here or is closed."""
         with self._transaction() as connection:
             row = connection.execute(select(_jobs).where(_jobs.c.manifest_sha256 == digest)).one_or_none()
-        if row is None or row.state != "started":
+        if row is None or row.state == _CLOSED:
             return None
         secrets = self._vault.unlock(("jobs", digest, "secrets"), row.secrets)
         return StoredJob(row.manifest, secrets, self._vault.unlock(("jobs", digest, "answers"), row.answers))
@@ -293,12 +315,19 @@ class NodeStore:
     def close_job(self, digest: bytes) -> None:
         """Erase a job's keys, answers and ciphertexts; that it ran stays known."""
         with self._transaction() as connection:
-            connection.execute(
-                update(_jobs)
-                .where(_jobs.c.manifest_sha256 == digest)
-                .values(state="closed", secrets=None, answers=None)
-            )
-            connection.execute(delete(_chunks).where(_chunks.c.manifest_sha256 == digest))
+            self._erase(connection, _jobs.c.manifest_sha256 == digest)
+
+    def close_expired(self, now: datetime) -> None:
+        """Close every job whose manifest has expired, should nobody have closed it."""
+        with self._transaction() as connection:
+            self._erase(connection, _jobs.c.expires <= _sortable(now))
+
+    @staticmethod
+    def _erase(connection: Connection, which: ColumnElement[bool]) -> None:
+        these = select(_jobs.c.manifest_sha256).where(which)
+        connection.execute(delete(_chunks).where(_chunks.c.manifest_sha256.in_(these)))
+        erased = {"state": _CLOSED, "secrets": None, "answers": None}
+        connection.execute(update(_jobs).where(which).values(erased))
 
     def chunk(self, digest: bytes, outcome: int, chunk: int) -> StoredChunk | None:
         """Return a chunk that was made under this manifest, or None."""
@@ -336,3 +365,7 @@ def _durable(connection: object, _record: object) -> None:
 def _one_writer(connection: Connection) -> None:
     # Read-then-write transactions (the ledger, the sequences) must not interleave.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _sortable(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

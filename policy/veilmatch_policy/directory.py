@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from veilmatch_crypto import SignatureRefusedError, encode_tuple, verify
 
+from veilmatch_crypto import SignatureRefusedError, encode_tuple, verify
 from veilmatch_policy.errors import DirectoryError
 
 Role = Literal["node", "coordinator", "operator"]

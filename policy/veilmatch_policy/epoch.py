@@ -6,8 +6,8 @@ from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from veilmatch_crypto import SignatureRefusedError, encode_tuple, verify
 
+from veilmatch_crypto import SignatureRefusedError, encode_tuple, verify
 from veilmatch_policy import canonical
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.errors import ManifestError

@@ -12,8 +12,8 @@ from datetime import date, datetime
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from veilmatch_crypto import PublicKey, SignatureRefusedError, encode_tuple, verify
 
+from veilmatch_crypto import PublicKey, SignatureRefusedError, encode_tuple, verify
 from veilmatch_policy import canonical
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import LinkageMode, OpenEpoch

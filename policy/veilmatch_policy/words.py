@@ -33,6 +33,25 @@ def learned_in_words(checked: CheckedPolicy, reference_date: date) -> tuple[str,
     return (*_recipient_learns(checked, reference_date), *_others_learn(checked))
 
 
+def stale_in_words(checked: CheckedPolicy, today: date) -> tuple[str, ...]:
+    """Tables that the policy reads and that a run would refuse today for their age: a line each.
+
+    A table whose day only its database knows is left to its node.
+    """
+    lines = []
+    for name, task in checked.tasks.items():
+        for table_name in dict.fromkeys(column.table for column in task.columns):
+            table = checked.catalogs[name].tables[table_name]
+            if table.stale_after is not None and isinstance(table.as_of, date):
+                age = (today - table.as_of).days
+                if age > table.stale_after:
+                    lines.append(
+                        f"{name}: table {table_name} describes {table.as_of}, {age} days ago; "
+                        f"a run refuses it after {table.stale_after}"
+                    )
+    return tuple(lines)
+
+
 def _recipient_learns(checked: CheckedPolicy, reference_date: date) -> Iterator[str]:
     recipient, contributors = checked.policy.recipient, checked.contributors
     asked = ", ".join(f"{name} ({owner})" for owner in contributors for name in checked.tasks[owner].names)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from veilmatch_policy.directory import Directory, open_directory
 
+from veilmatch_policy.directory import Directory, open_directory
 from veilmatch_transport.tls import TlsIdentity
 
 _OTHERS = 0o077  # permission bits of group and others

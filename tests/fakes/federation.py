@@ -1,0 +1,350 @@
+"""A whole federation in one process: the real nodes and the real coordinator, and memory for a network.
+
+Every department has its own folder, store, keys and ``Tasks``; the coordinator has its own ``link``,
+``Jobs`` and ``Conversation``.  What stands in for gRPC are two mailboxes a work stream, and a *tap*
+between them: it sees every message as it was sent and says what arrives in its place.  A tap that changes
+what the coordinator sends is an active coordinator; one that changes what a node sends is a wrong node.
+"""
+
+import csv
+import io
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from google.protobuf.message import Message
+
+from veilmatch_coordinator.client import Conversation
+from veilmatch_coordinator.jobs import JobReport, Jobs
+from veilmatch_coordinator.linking import Linkage, link
+from veilmatch_coordinator.store import CoordinatorStore
+from veilmatch_crypto import AgreementKey, IdentityKey, Vault
+from veilmatch_crypto.pool import InlineExecutor
+from veilmatch_node.answers import DataFolder
+from veilmatch_node.jobs import NodeJobs
+from veilmatch_node.linkage import NodeKeys, NodeLinkage
+from veilmatch_node.service import Tasks
+from veilmatch_node.store import NodeStore
+from veilmatch_policy.catalog import load_catalog
+from veilmatch_policy.directory import Directory, Member, encode_directory, open_directory, signed_bytes
+from veilmatch_policy.epoch import Epoch, LinkageMode, OpenEpoch, open_epoch, signed_statement
+from veilmatch_transport import PeerUnavailableError, StreamEnded, TransportError, WorkStream, limits
+from veilmatch_transport._mailbox import Mailbox
+
+COORDINATOR = "office"
+KEY_BITS = 2048  # the smallest that the product allows
+_CERTIFICATE = "00" * 32  # nobody looks at it: there is no TLS here
+_ENDS_WITHIN = 20.0  # seconds that a task has to end once its stream is over
+
+
+class Passing(NamedTuple):
+    """A message on its way: whose work stream, who sent it (the node, or the coordinator), and the message."""
+
+    node: str
+    from_node: bool
+    message: Message
+
+    @property
+    def body(self) -> str:
+        """Which message it is: the name of the field that is set."""
+        return self.message.WhichOneof("body")
+
+    @property
+    def content(self) -> Message:
+        """The message itself, without its envelope."""
+        return getattr(self.message, self.body)
+
+
+Tap = Callable[[Passing], Iterable[Message]]
+
+
+def untouched(passing: Passing) -> Iterable[Message]:
+    """The tap of an honest network."""
+    return [passing.message]
+
+
+def tap_on(
+    body: str, change: Callable[[Passing], Iterable[Message] | None], *, node: str | None = None
+) -> Tap:
+    """A tap on one kind of message (of one node): what arrives instead, None for the (changed) message itself."""
+
+    def tap(passing: Passing) -> Iterable[Message]:
+        if passing.body != body or node not in {None, passing.node}:
+            return [passing.message]
+        instead = change(passing)
+        return [passing.message] if instead is None else instead
+
+    return tap
+
+
+class _Outbox:
+    """One direction of a stream, as its sender sees it: through the tap into the receiver's mailbox."""
+
+    def __init__(self, sender: str, send: Callable[[Message], Iterable[Message]]) -> None:
+        self._sender = sender
+        self._send = send
+        self._ended: Exception | None = None
+        self.inbox: Mailbox[Message] = Mailbox(limits.QUEUED_MESSAGES)
+
+    def put(self, message: Message, timeout: float | None) -> None:
+        if self._ended is not None:
+            raise self._ended.with_traceback(None)
+        for arriving in self._send(type(message).FromString(message.SerializeToString())):
+            try:
+                self.inbox.put(arriving, timeout)
+            except TransportError:
+                raise (self._ended or PeerUnavailableError("peer", "broke the stream off")) from None
+
+    def end(self, reason: Exception, *, discard: bool = False) -> None:
+        self._ended = self._ended or reason
+        end = (
+            PeerUnavailableError(self._sender, "broke the stream off")
+            if discard
+            else StreamEnded(f"{self._sender} has ended the stream")
+        )
+        self.inbox.end(end, discard=discard)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A department: its catalog's text, and its files by name."""
+
+    catalog: str
+    files: Mapping[str, str]
+
+
+@dataclass
+class Node:
+    """A department's node; everything but ``disk`` and the keys is gone when it crashes."""
+
+    name: str
+    folder: Path
+    out: Path
+    keys: NodeKeys
+    vault: Vault
+    directory: Directory
+    disk: Path
+    executor: Executor = field(default_factory=InlineExecutor)
+    linkage: NodeLinkage = field(init=False)
+    jobs: NodeJobs = field(init=False)
+    tasks: Tasks = field(init=False)
+    store: NodeStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Put the node together over what is on its disk."""
+        self.store = NodeStore(self.disk, self.vault)
+        data = DataFolder(load_catalog(self.folder / "catalog.yaml"), self.folder, {})
+        self.linkage = NodeLinkage(
+            self.name, keys=self.keys, directory=self.directory, store=self.store, data=data
+        )
+        self.jobs = NodeJobs(
+            self.name,
+            identity=self.keys.identity,
+            directory=self.directory,
+            store=self.store,
+            data=data,
+            executor=self.executor,
+        )
+        self.tasks = Tasks(
+            self.directory,
+            self.linkage,
+            self.jobs,
+            self.executor,
+            reports=self.out / "reports" / self.name,
+            results=self.out,
+        )
+
+    def crash(self) -> None:
+        """Start again as after SIGKILL: over the files as they are this moment, with nothing closed or flushed."""
+        left = self.disk
+        self.disk = left.with_name(left.name + "+")
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{left}{suffix}", f"{self.disk}{suffix}")
+        self.store.close()
+        self.start()
+
+
+class MemoryNodes:
+    """In the place of ``veilmatch_coordinator.client.Nodes``: work streams to nodes of this process."""
+
+    def __init__(self, nodes: Mapping[str, Node]) -> None:
+        self.tap: Tap = untouched
+        self.passed: list[Passing] = []  # as it was sent, before the tap touched it
+        self._nodes = nodes
+        self._running: list[threading.Thread] = []
+
+    def conversation(self) -> Conversation:
+        return Conversation(self)
+
+    def open(self, name: str) -> WorkStream:
+        outward = _Outbox(COORDINATOR, partial(self._pass, name, False))
+        inward = _Outbox(name, partial(self._pass, name, True))
+        here = WorkStream(name, outward, inward.inbox, lambda: None)
+        there = WorkStream(COORDINATOR, inward, outward.inbox, lambda: None)
+
+        def serve() -> None:
+            self._nodes[name].tasks.run(there)
+            there.close()
+
+        thread = threading.Thread(target=serve, name=f"task of {name}")
+        self._running.append(thread)
+        thread.start()
+        return here
+
+    def release(self, stream: WorkStream) -> None:
+        """Nothing is held."""
+
+    def wait(self) -> None:
+        """Wait until every task has ended."""
+        for thread in self._running:
+            thread.join(_ENDS_WITHIN)
+            assert not thread.is_alive(), f"{thread.name} hangs"
+        self._running.clear()
+
+    def sent(self, body: str, *, node: str | None = None) -> list[Passing]:
+        """What was sent of one kind (on one node's streams), in order."""
+        return [each for each in self.passed if each.body == body and node in {None, each.node}]
+
+    def _pass(self, name: str, from_node: bool, message: Message) -> Iterable[Message]:
+        passing = Passing(name, from_node, message)
+        self.passed.append(Passing(name, from_node, type(message).FromString(message.SerializeToString())))
+        return self.tap(passing)
+
+
+class Federation:
+    """Departments and their coordinator; ``trustees`` are the first departments by name."""
+
+    def __init__(self, home: Path, departments: Mapping[str, Given], *, trustees: int = 2) -> None:
+        self.home = home
+        self.out = home / "out"
+        self.evidence = home / "evidence"
+        names = sorted(departments)
+        keys = {
+            name: NodeKeys(IdentityKey.generate(), AgreementKey.generate(), IdentityKey.generate())
+            for name in names
+        }
+        self.identity = IdentityKey.generate()
+        self.directory = _directory(keys, self.identity, tuple(names[:trustees]))
+        self.nodes: dict[str, Node] = {}
+        for name, given in departments.items():
+            folder = home / name
+            folder.mkdir(parents=True)
+            (folder / "catalog.yaml").write_text(given.catalog, encoding="utf-8")
+            for file, text in given.files.items():
+                (folder / file).write_text(text, encoding="utf-8")
+            self.nodes[name] = Node(
+                name,
+                folder,
+                self.out,
+                keys[name],
+                Vault(bytes([len(self.nodes)]) * 32),
+                self.directory,
+                home / f"{name}.sqlite",
+            )
+        self.disk = home / "office.sqlite"
+        self.store = CoordinatorStore(self.disk, Vault(b"\xff" * 32))
+        self.network = MemoryNodes(self.nodes)
+        self.jobs = Jobs(
+            identity=self.identity,
+            directory=self.directory,
+            store=self.store,
+            nodes=self.network,
+            executor=InlineExecutor(),
+            evidence=self.evidence,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.network.wait()
+        self.store.close()
+        for node in self.nodes.values():
+            node.store.close()
+
+    @contextmanager
+    def tapped(self, tap: Tap) -> Iterator[None]:
+        """Let a tap sit on all streams while the context is open."""
+        self.network.tap = tap
+        try:
+            yield
+        finally:
+            self.network.tap = untouched
+
+    def statement(self, mode: LinkageMode = "shared-key") -> tuple[OpenEpoch, bytes]:
+        """A new epoch as the coordinator states it, with its signature."""
+        epoch = Epoch(
+            epoch=IdentityKey.generate().public.hex()[:32],
+            federation=self.directory.federation,
+            directory=self.directory.digest.hex(),
+            linkage=mode,
+            slots="union",
+            reference_date=date(2025, 12, 31),
+            nodes=self.directory.nodes,
+            trustees=self.directory.trustees,
+        )
+        signature = self.identity.sign(signed_statement(epoch.encode()))
+        return open_epoch(epoch.encode(), signature, self.directory), signature
+
+    def link(self, mode: LinkageMode = "shared-key") -> Linkage:
+        """Link a new epoch; raises as the coordinator's ``link``."""
+        try:
+            return link(*self.statement(mode), self.network, self.store, _no_progress)
+        finally:
+            self.network.wait()
+
+    def run(self, policy: str) -> JobReport:
+        """Run a policy over the newest epoch; raises as the coordinator's ``Jobs.run``."""
+        try:
+            return self.jobs.run(policy.encode(), KEY_BITS, _no_progress)
+        finally:
+            self.network.wait()
+
+    def eligible(self, policy: str) -> list[str]:
+        """Whom the recipient found in the last run of the policy of this name."""
+        with (self.out / policy / "eligible.csv").open(encoding="utf-8", newline="") as file:
+            return [row["id"] for row in csv.DictReader(file)]
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The text of a CSV file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _directory(
+    keys: Mapping[str, NodeKeys], coordinator: IdentityKey, trustees: tuple[str, ...]
+) -> Directory:
+    members = {
+        name: Member(
+            role="node",
+            certificate=_CERTIFICATE,
+            identity=own.identity.public.hex(),
+            sealing=own.sealing.public.hex(),
+            officer=own.officer.public.hex(),
+        )
+        for name, own in keys.items()
+    }
+    members[COORDINATOR] = Member(
+        role="coordinator", certificate=_CERTIFICATE, identity=coordinator.public.hex()
+    )
+    root = IdentityKey.generate()
+    data = encode_directory("memory", 1, trustees, members, {})
+    return open_directory(data, root.sign(signed_bytes(data)), root.public)
+
+
+def _no_progress(_stage: str, _department: str, _done: int, _total: int) -> None:
+    pass
