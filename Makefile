@@ -15,7 +15,7 @@ demo: setup
 	@$(BIN)/veilmatch demo
 
 test: setup
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -6,10 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from veilmatch import show
-from veilmatch.departments import load_departments, load_policies
+from veilmatch.departments import check_everything, load_departments, load_policies, today
 from veilmatch.errors import JobFailedError
 from veilmatch.plaintext import eligible
-from veilmatch.running import RunSettings, check_everything, local_federation, today
+from veilmatch.running import RunSettings, local_federation
 
 _SETTINGS = RunSettings(linkage="oprf", key_bits=3072, workers=1)
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from veilmatch.errors import UsageError
-from veilmatch.federation import RESERVED
 from veilmatch_policy.catalog import Catalog, load_catalog
+from veilmatch_policy.check import check_policy
+from veilmatch_policy.examples import run_examples
 from veilmatch_policy.policy import Policy, load_policy
+
+RESERVED = frozenset({"coordinator", "operator"})  # names of members that are no department
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,25 @@ def load_departments(folder: Path) -> Mapping[str, Department]:
 
 
 def load_policies(paths: Sequence[Path]) -> list[Policy]:
-    """Read policies.  Raises UsageError where two have one name, and PolicyError."""
+    """Read policies.  Raises UsageError where one is not there or two have one name, and PolicyError."""
+    for path in paths:
+        if path.is_dir() or not path.exists():
+            raise UsageError(f"{path}: is no file; check the policy's path")
     policies = [load_policy(path) for path in paths]
     names = [policy.name for policy in policies]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"{name}: is the name of two policies; rename one")
     return policies
+
+
+def check_everything(departments: Mapping[str, Department], policies: Sequence[Policy]) -> None:
+    """Refuse what can be refused before a process starts.  Raises PolicyError."""
+    catalogs = {name: department.catalog for name, department in departments.items()}
+    for policy in policies:
+        run_examples(check_policy(policy, catalogs), policy.reference_date or today())
+
+
+def today() -> date:
+    """The reference date of policies that name none."""
+    return date.today()  # noqa: DTZ011  a department's calendar day

@@ -27,7 +27,6 @@ from veilmatch_transport import TlsIdentity, server_name
 FEDERATION = "local"
 COORDINATOR = "coordinator"
 OPERATOR = "operator"
-RESERVED = frozenset({COORDINATOR, OPERATOR})
 
 _TRUSTEES = 2  # protocol.md, 1
 _VALID_DAYS = 2  # a run takes minutes

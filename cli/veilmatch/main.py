@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,19 +13,12 @@ from typing import Annotated
 
 import structlog
 import typer
-from typer.exceptions import TyperException
 
 from veilmatch import show
-from veilmatch.departments import load_departments, load_policies
-from veilmatch.errors import CommandError
-from veilmatch.running import RunSettings, check_everything, local_federation, today
-from veilmatch_coordinator.errors import CoordinatorError
-from veilmatch_node.errors import DataError, NodeError
+from veilmatch.departments import check_everything, load_departments, load_policies, today
 from veilmatch_policy.check import check_policy
-from veilmatch_policy.errors import PolicyError
 from veilmatch_policy.examples import run_examples
 from veilmatch_policy.words import learned_in_words, plan_in_words, stale_in_words
-from veilmatch_transport import SettingsError, TransportError
 
 
 class LinkageMode(StrEnum):
@@ -106,6 +100,8 @@ def local_run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run policies in a whole federation on this machine, one process a member, mutual TLS between them."""
+    from veilmatch.running import RunSettings, local_federation  # noqa: PLC0415  needs gRPC, which `policy check` does not
+
     parsed = load_policies(policies)
     loaded = load_departments(departments)
     check_everything(loaded, parsed)
@@ -157,32 +153,20 @@ def main() -> None:
 def _one_line() -> Iterator[None]:
     try:
         yield
-    except TyperException as error:
-        _refuse(_usage(error), error.exit_code)
-    except (CommandError, CoordinatorError) as error:
-        _refuse(str(error), error.exit_code)
-    except DataError as error:
-        _refuse(str(error), 4)
-    except NodeError as error:
-        _refuse(str(error), 5)
-    except PolicyError as error:
-        _refuse(str(error), 3)
-    except SettingsError as error:
-        _refuse(str(error), 2)
-    except TransportError as error:
-        _refuse(str(error), 5)
+    except KeyboardInterrupt:
+        _refuse("veilmatch: interrupted; nothing is running any more", 130)
     except OSError as error:
         _refuse(f"{error.filename or 'veilmatch'}: {error.strerror}; check the path and its permissions", 2)
-    except KeyboardInterrupt:
-        _refuse("veilmatch: interrupted; nothing is running any more", _INTERRUPTED)
-
-
-def _usage(error: TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "veilmatch"
-    # Typer has printed the help, and has nothing to say, where a command is missing.
-    what = " ".join(error.format_message().split()).rstrip(".") or "a command is missing"
-    return f"{command}: {what}; see {command} --help"
+    except Exception as error:  # noqa: BLE001  no traceback reaches a user, and no foreign message: it may quote a cell
+        exit_code = getattr(error, "exit_code", None)  # every error that is raised on purpose has one
+        usage = getattr(error, "format_message", None)  # typer's own: the command line is wrong
+        if usage is not None:
+            _refuse(f"veilmatch: {' '.join(usage().split())}; see --help".replace(".;", ";"), 2)
+        if isinstance(exit_code, int):
+            _refuse(str(error), exit_code)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+        _refuse(f"veilmatch: internal error ({where}); please report this line", 1)
 
 
 def _refuse(text: str, exit_code: int) -> None:

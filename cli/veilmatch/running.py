@@ -3,19 +3,16 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from veilmatch.client import NODE, OFFICE, Linked, Operator, Progress, wait_for
-from veilmatch.departments import Department
+from veilmatch.departments import Department, today
 from veilmatch.errors import ProcessError
 from veilmatch.federation import COORDINATOR, LocalFederation, NodePlan, make_federation
 from veilmatch.processes import Members, reserved_ports
-from veilmatch_policy.check import check_policy
-from veilmatch_policy.examples import run_examples
 from veilmatch_policy.policy import Policy
 from veilmatch_transport import PeerError
 
@@ -31,24 +28,12 @@ class RunSettings:
     workers: int
 
 
-def check_everything(departments: Mapping[str, Department], policies: Sequence[Policy]) -> None:
-    """Refuse what can be refused before a process starts.  Raises PolicyError."""
-    catalogs = {name: department.catalog for name, department in departments.items()}
-    for policy in policies:
-        run_examples(check_policy(policy, catalogs), policy.reference_date or today())
-
-
-def today() -> date:
-    """The reference date of policies that name none."""
-    return date.today()  # noqa: DTZ011  a department's calendar day
-
-
 class LocalRun:
     """A running federation: link it once, then run policies."""
 
     def __init__(self, federation: LocalFederation, members: Members, out: Path, operator: Operator) -> None:
         self._federation = federation
-        self._members = members
+        self.members = members
         self._operator = operator
         self.out = out
 

@@ -79,6 +79,10 @@ class Attachments:
         """Yield the offers for a node while its call is wanted; its newest call gets them."""
         offers: queue.SimpleQueue[str] = queue.SimpleQueue()
         with self._changed:
+            # What the node's last call did not bring through, because the node or its connection died.
+            for offer, (node, _) in self._open.items():
+                if node == name:
+                    offers.put(offer)
             self._offers[name] = offers
             self._changed.notify_all()
         _log.info("attached", node=name)

@@ -141,7 +141,7 @@ class CoordinatorStore:
             slots = connection.execute(
                 select(_slots.c.node, _slots.c.slots).where(_slots.c.epoch == row.number)
             )
-            return StoredEpoch(row.statement, row.padded, float(row.seconds), dict(slots.tuples().all()))
+            return StoredEpoch(row.statement, row.padded, float(row.seconds), {row.node: row.slots for row in slots})
 
     def start_job(self, digest: bytes, manifest: bytes, secrets: bytes) -> None:
         """Record a manifest as started, with the coordinator's secrets of the job."""

@@ -6,6 +6,8 @@ from veilmatch_policy.errors import PolicyError
 class NodeError(PolicyError):
     """Base of everything that this package raises on purpose: ``WHERE: WHAT; REMEDY``, one line."""
 
+    exit_code = 5
+
 
 class DataError(NodeError):
     """A department's own data is not what its catalog says (exit code 4).
@@ -13,6 +15,8 @@ class DataError(NodeError):
     No message of it quotes a cell, an identifier or the header of a file: the first line of a file
     without a header is somebody's record.
     """
+
+    exit_code = 4
 
 
 class StoreError(NodeError):

@@ -15,7 +15,7 @@ from veilmatch_transport import Code, RefusalError
 # From the particular to the general: the first class that fits decides.
 _CODES: tuple[tuple[type[Exception], Code], ...] = (
     (DataError, Code.DATA_REFUSED),
-    (JobRefusedError, Code.NOT_FOUND),
+    (JobRefusedError, Code.JOB_REFUSED),
     (LinkageError, Code.OUT_OF_ORDER),
     (StoreError, Code.OUT_OF_ORDER),
     (PolicyError, Code.POLICY_REFUSED),

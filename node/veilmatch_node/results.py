@@ -1,5 +1,7 @@
 """What the recipient writes for itself when a job is complete (policies.md, "What local run writes")."""
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -7,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 
 from veilmatch_policy.manifest import Manifest
 
@@ -34,10 +35,12 @@ def write_result(folder: Path, manifest: Manifest, identifiers: pa.Array, figure
     policy, draft = manifest.policy, manifest.draft
     place = folder / policy.name
     place.mkdir(parents=True, exist_ok=True)
-    table = pa.table({"id": identifiers.sort()})
-    sink = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(quoting_style="needed"))
-    _write(place / "eligible.csv", bytes(sink.getvalue()))
+    rows = io.StringIO(newline="")
+    # Not Arrow's writer: it puts quotation marks around every text, and people open this file by hand.
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(["id"])
+    writer.writerows([identifier] for identifier in identifiers.sort().to_pylist())
+    _write(place / "eligible.csv", rows.getvalue().encode())
     result = {
         "policy": policy.name,
         "version": policy.version,

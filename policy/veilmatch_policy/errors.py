@@ -19,6 +19,8 @@ _LONGEST_LIST = 12
 class PolicyError(Exception):
     """Base of everything that this package raises on purpose; ``str()`` is one line."""
 
+    exit_code = 3  # of a command that ends with it (docs/exit-codes.md)
+
     def __init__(self, where: str, what: str, remedy: str = "") -> None:
         """Take the document and the place in it, what is wrong there, and what to do about it."""
         self.where = _one_line(where)

@@ -52,35 +52,50 @@ def test_names_in_any_script_meet(world):
 
 
 def test_another_member_at_the_address_is_not_taken_for_the_one_dialled(world):
-    with world.serving(identity=world.identity("housing")) as port, world.dialling(port) as channel:
-        with refused(PeerUntrustedError, "another member's"):
-            ask(channel)
+    with (
+        world.serving(identity=world.identity("housing")) as port,
+        world.dialling(port) as channel,
+        refused(PeerUntrustedError, "another member's"),
+    ):
+        ask(channel)
 
 
 def test_a_server_under_a_foreign_root(world, stranger):
-    with world.serving(identity=stranger.identity("tax")) as port, world.dialling(port) as channel:
-        with refused(PeerUntrustedError, "not from this federation's root"):
-            ask(channel)
+    with (
+        world.serving(identity=stranger.identity("tax")) as port,
+        world.dialling(port) as channel,
+        refused(PeerUntrustedError, "not from this federation's root"),
+    ):
+        ask(channel)
 
 
 def test_a_server_whose_certificate_has_expired(world):
-    with world.serving(identity=world.expired("tax")) as port, world.dialling(port) as channel:
-        with refused(PeerUntrustedError, "has expired"):
-            ask(channel)
+    with (
+        world.serving(identity=world.expired("tax")) as port,
+        world.dialling(port) as channel,
+        refused(PeerUntrustedError, "has expired"),
+    ):
+        ask(channel)
 
 
 def test_a_caller_under_a_foreign_root(world, stranger):
     credential = stranger.credentials["office"]
     identity = UncheckedIdentity(world.root.certificate, *credential)
-    with world.serving() as port, world.dialling(port, identity=identity) as channel:
-        with refused(PeerUnavailableError, "check that our certificate"):
-            ask(channel)
+    with (
+        world.serving() as port,
+        world.dialling(port, identity=identity) as channel,
+        refused(PeerUnavailableError, "check that our certificate"),
+    ):
+        ask(channel)
 
 
 def test_a_caller_whose_certificate_has_expired(world):
-    with world.serving() as port, world.dialling(port, identity=world.expired("office")) as channel:
-        with refused(PeerUnavailableError, "check that our certificate"):
-            ask(channel)
+    with (
+        world.serving() as port,
+        world.dialling(port, identity=world.expired("office")) as channel,
+        refused(PeerUnavailableError, "check that our certificate"),
+    ):
+        ask(channel)
 
 
 def test_a_stream_of_a_caller_that_is_not_trusted(world):

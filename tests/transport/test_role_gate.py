@@ -108,9 +108,11 @@ def test_health_and_reflection_are_open_to_members_and_closed_to_strangers(world
 
 
 def test_a_servicer_knows_its_caller(world):
-    with world.serving(Ask=lambda _request, context: message(caller(context).encode())) as port:
-        with world.dialling(port) as channel:
-            assert ask(channel).value == b"office"
+    with (
+        world.serving(Ask=lambda _request, context: message(caller(context).encode())) as port,
+        world.dialling(port) as channel,
+    ):
+        assert ask(channel).value == b"office"
 
 
 def test_a_call_that_came_past_no_gate_has_no_caller():
@@ -150,9 +152,13 @@ def test_a_refusal_reaches_the_caller_as_its_public_text(world):
     def refuse(_request, _context):
         raise RefusalError(Code.POLICY_REFUSED, "private", detail="column wage_year is never released")
 
-    with world.serving(Ask=refuse) as port, world.dialling(port) as channel:
-        with capture_logs() as logs, pytest.raises(PeerRefusedError) as caught:
-            ask(channel)
+    with (
+        world.serving(Ask=refuse) as port,
+        world.dialling(port) as channel,
+        capture_logs() as logs,
+        pytest.raises(PeerRefusedError) as caught,
+    ):
+        ask(channel)
     assert str(caught.value) == "tax: the policy is refused: column wage_year is never released"
     assert caught.value.code is Code.POLICY_REFUSED
     assert [log["reason"] for log in logs] == ["private"]
@@ -175,7 +181,10 @@ def test_a_servicers_own_abort_is_left_alone(world):
     def abort(_request, context):
         context.abort(grpc.StatusCode.OUT_OF_RANGE, "as I said")
 
-    with world.serving(Ask=abort) as port, world.dialling(port) as channel:
-        with pytest.raises(PeerRefusedError, match="tax: as I said") as caught:
-            ask(channel)
+    with (
+        world.serving(Ask=abort) as port,
+        world.dialling(port) as channel,
+        pytest.raises(PeerRefusedError, match="tax: as I said") as caught,
+    ):
+        ask(channel)
     assert caught.value.code is None

@@ -27,7 +27,10 @@ def main(mode, directory, port="0"):
     if mode == "serve":
         with Server(identity, RoleGate(FEDERATION, Everyone(), TABLE)) as server:
             server.add(SERVICE, lambda s: s.add_generic_rpc_handlers((desk(echo),)))
+            sys.stdout.write(f"{server.start('127.0.0.1:0')}\n")
+            sys.stdout.flush()
             server.run()
+        sys.stdout.write("stopped\n")
     else:
         with open_channel(f"127.0.0.1:{port}", "tax", identity) as channel:
             stream = open_stream(work(channel), "tax")

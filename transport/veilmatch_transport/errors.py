@@ -26,6 +26,7 @@ class Code(StrEnum):
     OUT_OF_ORDER = "out-of-order"
     POLICY_REFUSED = "policy-refused"
     DATA_REFUSED = "data-refused"
+    JOB_REFUSED = "job-refused"
     ALREADY_USED = "already-used"
     CHECK_FAILED = "check-failed"
     NOT_FOUND = "not-found"
@@ -47,6 +48,7 @@ PUBLIC: Final = MappingProxyType(
         ),
         Code.POLICY_REFUSED: (grpc.StatusCode.FAILED_PRECONDITION, "the policy is refused"),
         Code.DATA_REFUSED: (grpc.StatusCode.FAILED_PRECONDITION, "this department's data is refused"),
+        Code.JOB_REFUSED: (grpc.StatusCode.FAILED_PRECONDITION, "the job is refused"),
         Code.ALREADY_USED: (
             grpc.StatusCode.ALREADY_EXISTS,
             "this manifest was already started and is never started twice",
@@ -63,6 +65,8 @@ PUBLIC: Final = MappingProxyType(
 
 class TransportError(Exception):
     """Base of everything that this package raises on purpose; ``str()`` is one line."""
+
+    exit_code = 5  # of a command that ends with it (docs/exit-codes.md)
 
 
 class RefusalError(TransportError):

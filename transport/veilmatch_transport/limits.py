@@ -54,6 +54,8 @@ def grpc_options() -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", milliseconds(KEEPALIVE_TIME)),
         ("grpc.keepalive_timeout_ms", milliseconds(KEEPALIVE_TIMEOUT)),
+        # The timeout that counts: without it gRPC core waits 60 seconds for the answer to its own ping.
+        ("grpc.http2.ping_timeout_ms", milliseconds(KEEPALIVE_TIMEOUT)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),  # no limit: a node that waits for work is idle for days
     ]

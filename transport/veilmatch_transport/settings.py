@@ -19,6 +19,8 @@ _OTHERS = 0o077  # permission bits of group and others
 class SettingsError(Exception):
     """A configuration file, or a file that it names, is wrong; ``str()`` is one line."""
 
+    exit_code = 2  # of a command that ends with it (docs/exit-codes.md)
+
 
 class Section(BaseModel):
     """A table of a configuration file: unknown settings are refused."""

@@ -166,7 +166,8 @@ def open_stream(
 ) -> WorkStream[_Sent, _Received]:
     """Call ``method`` (a stub's attribute) of the member ``peer`` and return our end of the stream.
 
-    ``timeout`` limits the whole stream, in seconds.  Never waits: that the peer cannot be reached, or
+    Whoever opens a stream also ends it, by ``with``, ``finish`` or ``cancel``; a call that is left alone
+    stays open.  ``timeout`` limits the whole stream, in seconds.  Never waits: that the peer cannot be reached, or
     refuses, is raised by the first ``send`` or ``receive`` that notices.  Raises PeerUnavailableError only
     when the channel was closed.
     """
@@ -212,6 +213,7 @@ def serve_stream(
             outcome.set_exception(error)
         else:
             outcome.set_result(None)
+        inbox.end(StreamEnded("the task is over"), discard=True)  # what still comes is dropped
         stream.close()
         if not outbox.wait_drained(limits.STALL):  # a peer that stopped reading must not hold the call
             context.cancel()

@@ -1,0 +1,93 @@
+"""The coordinating office in a test's own hands: it draws up a job and asks nodes for each step, with the real keys."""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from processes.real_federation import COORDINATOR, RealFederation
+
+from veilmatch_coordinator.client import Nodes
+from veilmatch_coordinator.parallel import in_parallel
+from veilmatch_coordinator.store import CoordinatorStore
+from veilmatch_crypto import AgreementKey, IdentityKey, Vault
+from veilmatch_policy.directory import Directory, open_directory
+from veilmatch_policy.epoch import reopen_epoch
+from veilmatch_policy.manifest import (
+    Draft,
+    OutcomeEntry,
+    PartyKeys,
+    encode_manifest,
+    open_manifest,
+    signed_keys,
+)
+from veilmatch_policy.plan import derive_plan
+from veilmatch_policy.policy import parse_policy
+
+
+@dataclass
+class HandDrivenOffice:
+    """Asks the listening nodes of a federation for tasks, as its coordinator."""
+
+    federation: RealFederation
+    directory: Directory
+
+    @classmethod
+    def of(cls, federation: RealFederation) -> "HandDrivenOffice":
+        """Take the coordinator's keys, while its own process does nothing."""
+        path = federation.folder / "federation" / "federation.toml"
+        signature = bytes.fromhex(path.with_name("federation.toml.sig").read_text())
+        config = tomllib.loads(federation.local.configs[COORDINATOR].read_text())
+        directory = open_directory(path.read_bytes(), signature, bytes.fromhex(config["federation"]["root"]))
+        return cls(federation, directory)
+
+    def nodes(self) -> Nodes:
+        """Fresh channels: a node that was killed and restarted is another one to gRPC."""
+        return Nodes(self.directory, self.federation.identity(COORDINATOR), None)
+
+    def start_job(self, policy_text: str, *, chunk_ciphertexts: int) -> bytes:
+        """Agree on a manifest with all participants (protocol.md, 7); its hash."""
+        home = self.federation.home(COORDINATOR)
+        store = CoordinatorStore(
+            home / "state.sqlite", Vault(bytes.fromhex((home / "store.key").read_text().strip()))
+        )
+        epoch = store.newest_epoch()
+        store.close()
+        opened = reopen_epoch(epoch.statement)
+        policy = parse_policy(policy_text.encode(), "policy")
+        plan = derive_plan(policy)
+        draft = Draft(
+            job=os.urandom(16).hex(),
+            federation=self.directory.federation,
+            directory=self.directory.digest.hex(),
+            epoch=opened.context.hex(),
+            linkage=opened.epoch.linkage,
+            padded=epoch.padded,
+            policy=policy_text,
+            reference_date=policy.reference_date or opened.epoch.reference_date,
+            recipient=plan.recipient,
+            recipient_rows=epoch.people(plan.recipient),
+            participants=plan.participants,
+            outcomes=tuple(OutcomeEntry(index=o.index, contributors=o.contributors) for o in plan.outcomes),
+            key_bits=2048,
+            chunk_ciphertexts=chunk_ciphertexts,
+            expires=(datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0),
+        ).encode()
+        identity = IdentityKey.from_bytes(bytes.fromhex((home / "identity.key").read_text().strip()))
+        nodes = self.nodes()
+        with nodes.conversation() as conversation:
+            tasks = {name: conversation.prepare(name, draft) for name in plan.participants}
+            keys = in_parallel(
+                {name: task.keys for name, task in tasks.items()}, on_failure=conversation.abort
+            )
+            agreement = AgreementKey.generate().public
+            signature = identity.sign(signed_keys(draft, COORDINATOR, agreement, b""))
+            own = PartyKeys(name=COORDINATOR, agreement=agreement.hex(), signature=signature.hex())
+            data = encode_manifest(draft, {**keys, COORDINATOR: own})
+            in_parallel(
+                {name: partial(task.accept, data) for name, task in tasks.items()},
+                on_failure=conversation.abort,
+            )
+        nodes.close()
+        return open_manifest(data, draft, policy, self.directory, own).digest

@@ -1,0 +1,170 @@
+"""Jobs long enough to be interrupted: killed contributors, bytes that are sent again, an orderly end in the middle."""
+
+import threading
+import time
+
+import pytest
+from processes.office import HandDrivenOffice
+from processes.real_federation import COORDINATOR, SECONDS, real_federation
+
+from veilmatch.errors import JobFailedError
+from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_transport import TransportError
+
+PEOPLE = 80_000  # at 2048 bits four chunks of 512 ciphertexts of 40 people, each a tenth of a second of work
+
+CATALOG = """\
+department: {name}
+tables:
+  {name}_people:
+    source: people.csv
+    id: id
+    identifier: opaque
+    columns:
+      {column}: {{type: integer}}
+"""
+
+POLICY = """\
+policy: large
+version: 1
+recipient: social
+conditions:
+  poor: {department: tax, where: "wage < 5"}
+  old: {department: police, where: "age > 60"}
+"""
+
+
+def write_people(path, column, people, value):
+    rows = "".join(f"{person},{value}\n" for person in range(people))
+    path.write_text(f"id,{column}\n{rows}", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    for name, column, people, value in (
+        ("tax", "wage", PEOPLE, 3),
+        ("police", "age", 100, 70),
+        ("social", "pension", 50, 1),
+    ):
+        home = folder / "departments" / name
+        home.mkdir(parents=True)
+        (home / "catalog.yaml").write_text(CATALOG.format(name=name, column=column), encoding="utf-8")
+        write_people(home / "people.csv", column, people, value)
+    with real_federation(folder) as federation:
+        federation.policies = {"large": POLICY}
+        nothing = federation.refused(lambda: federation.run("large"))
+        assert (str(nothing), nothing.exit_code) == ("job: nothing is linked yet; link first", 5)
+        federation.link()
+        yield federation
+
+
+def test_a_contributor_killed_while_it_sends_is_named(large):
+    killed = []
+
+    def kill(stage, department, done, total):
+        if (stage, department) == ("contribute", "tax") and not killed:
+            assert done < total
+            large.kill("tax")
+            killed.append(time.monotonic())
+
+    error = large.refused(lambda: large.run("large", kill))
+    assert time.monotonic() - killed[0] < SECONDS
+    assert error.exit_code == 5
+    assert str(error).startswith("tax: ")
+    assert not (large.out / "large" / "result.json").exists()
+    large.start("tax")
+
+
+def chunks_of(large, department):
+    """What a node has stored of the one open job: bytes and signature by chunk."""
+    rows = large.stored(department, "SELECT chunk, ciphertexts, signature FROM chunks ORDER BY chunk")
+    return {chunk: (ciphertexts, signature) for chunk, ciphertexts, signature in rows}
+
+
+def test_after_a_kill_around_every_send_the_same_bytes_leave_again(large):
+    """SIGKILL as soon as chunk k is stored, for every k; another CSV and other workers at each restart."""
+    office = HandDrivenOffice.of(large)
+    digest = office.start_job(POLICY, chunk_ciphertexts=512)
+    sent: dict[int, tuple[bytes, bytes]] = {}
+    [(padded,)] = large.stored(COORDINATOR, "SELECT padded FROM epochs")
+    chunks = -(-padded // (40 * 512))  # type: ignore[operator]  # sqlite's rows are untyped
+
+    def receive():
+        nodes = office.nodes()
+        try:
+            with nodes.conversation() as conversation:
+                for part in conversation.contribute("tax", digest).contributions():
+                    bytes_and_signature = (part.ciphertexts, part.signature)
+                    assert sent.setdefault(part.chunk, bytes_and_signature) == bytes_and_signature
+        except NodeFailedError:
+            return False
+        else:
+            return True
+        finally:
+            nodes.close()
+
+    for stored in range(1, chunks + 1):
+        complete = []
+        receiving = threading.Thread(target=lambda: complete.append(receive()))  # noqa: B023  joined below
+        receiving.start()
+        deadline = time.monotonic() + SECONDS
+        while len(large.stored("tax", "SELECT chunk FROM chunks")) < stored:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        large.kill("tax")
+        receiving.join(SECONDS)
+        assert complete == [False]
+        kept = chunks_of(large, "tax")
+        assert len(kept) >= stored
+        assert all(kept[chunk] == parts for chunk, parts in sent.items())  # nothing left before it was stored
+        sent |= kept
+        write_people(large.data("tax"), "wage", PEOPLE - stored, stored + 4)  # other people, another answer
+        large.configure("tax", workers=1 + stored % 2)
+        large.start("tax")
+
+    assert receive()
+    assert sorted(sent) == list(range(chunks))
+    assert chunks_of(large, "tax") == sent
+    assert len({ciphertexts for ciphertexts, _ in sent.values()}) == len(sent)
+
+    nodes = office.nodes()
+    with nodes.conversation() as conversation:
+        conversation.close_job("tax", digest)
+        assert chunks_of(large, "tax") == {}
+        closed = "tax: the job is refused: job: never started at this node, or is closed; submit it again"
+        with pytest.raises(NodeFailedError, match=f"^{closed}$"):
+            next(conversation.contribute("tax", digest).contributions())
+    nodes.close()
+    write_people(large.data("tax"), "wage", PEOPLE, 3)
+
+
+def test_an_orderly_end_in_the_middle_of_a_job(large):
+    """SIGTERM to everybody while chunks are under way: every process ends by itself, and the caller hears of it."""
+    under_way, outcome = threading.Event(), []
+
+    def watch(stage, department, done, total):
+        if stage == "contribute":
+            under_way.set()
+
+    def work():
+        try:
+            outcome.append(large.run("large", watch))
+        except (JobFailedError, TransportError) as error:
+            outcome.append(str(error))
+
+    large.link()
+    office = threading.Thread(target=work)
+    office.start()
+    assert under_way.wait(SECONDS)
+    assert large.terminate(COORDINATOR, "tax", "police", "social") == dict.fromkeys(
+        (COORDINATOR, "tax", "police", "social"), 0
+    )
+    office.join(SECONDS)
+    [result] = outcome
+    if isinstance(result, str):  # a line that names who could not go on; else the job came to its end
+        assert "\n" not in result
+    else:
+        assert len(result) == 50
+    for name in (COORDINATOR, "tax", "police", "social"):
+        assert "Traceback" not in large.log(name)
