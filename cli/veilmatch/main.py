@@ -161,7 +161,8 @@ def _one_line() -> Iterator[None]:
         exit_code = getattr(error, "exit_code", None)  # every error that is raised on purpose has one
         usage = getattr(error, "format_message", None)  # typer's own: the command line is wrong
         if usage is not None:
-            _refuse(f"veilmatch: {' '.join(usage().split())}; see --help".replace(".;", ";"), 2)
+            said = " ".join(usage().split()).rstrip(".")
+            _refuse(f"veilmatch: {said or 'name a command'}; see --help", 2)
         if isinstance(exit_code, int):
             _refuse(str(error), exit_code)
         place = traceback.extract_tb(error.__traceback__)[-1]
