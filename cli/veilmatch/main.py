@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
@@ -129,6 +130,7 @@ def node_serve(config: Config) -> None:
 
     _log_to_standard_error()
     serve(config)
+    _leave()
 
 
 @coordinator_app.command("serve")
@@ -138,6 +140,7 @@ def coordinator_serve(config: Config) -> None:
 
     _log_to_standard_error()
     serve(config)
+    _leave()
 
 
 def main() -> None:
@@ -168,6 +171,12 @@ def _one_line() -> Iterator[None]:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
         _refuse(f"veilmatch: internal error ({where}); please report this line", 1)
+
+
+def _leave() -> NoReturn:
+    # A task whose call was cut may still be inside DuckDB or Arrow, in a thread of its own.  Python's own end
+    # would tear the thread out there and abort the process; what must last is on disk already.
+    os._exit(0)
 
 
 def _refuse(text: str, exit_code: int) -> None:

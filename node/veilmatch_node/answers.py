@@ -4,7 +4,7 @@ The data is read once, when a job starts; the job then works from these bits, so
 changes under it changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.freshness import check_fresh
 from veilmatch_node.people import UNKNOWN, SlotTable
-from veilmatch_node.source import Department, load
+from veilmatch_node.report import Report
+from veilmatch_node.source import Department, TooManyRefusedError, load
 from veilmatch_policy.catalog import Catalog
 from veilmatch_policy.check import DepartmentTask
 from veilmatch_policy.evaluate import truth
@@ -63,11 +64,19 @@ def _bits(packed: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
 
 
 def answer(
-    data: DataFolder, task: DepartmentTask, table: SlotTable, padded: int, *, reference_date: date, asks: bool
+    data: DataFolder,
+    task: DepartmentTask,
+    table: SlotTable,
+    padded: int,
+    *,
+    reference_date: date,
+    asks: bool,
+    tell_owner: Callable[[Report], None],
 ) -> FrozenAnswers:
     """Read the data and answer a policy for every slot.
 
-    ``asks`` is true at the recipient.  Raises DataError where the data is refused and
+    ``asks`` is true at the recipient; ``tell_owner`` is given what became of the rows, also where too many
+    are refused.  Raises DataError where the data is refused and
     JobRefusedError where the recipient would ask about more people than the policy allows.
     """
     check_fresh(
@@ -77,13 +86,19 @@ def answer(
         databases=data.databases,
     )
     needed = {column.name for column in task.columns}
-    with load(
-        data.catalog,
-        data.folder,
-        needed=needed,
-        reference_date=reference_date,
-        databases=data.databases,
-    ) as department:
+    try:
+        department = load(
+            data.catalog,
+            data.folder,
+            needed=needed,
+            reference_date=reference_date,
+            databases=data.databases,
+        )
+    except TooManyRefusedError as error:
+        tell_owner(error.report)
+        raise
+    with department:
+        tell_owner(department.report)
         slots = table.find(department.inputs)
         known = slots != UNKNOWN
         conditions = [

@@ -8,7 +8,7 @@ everything it froze; only then contribute or open.  No network: the service carr
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from veilmatch_node.contributor import Contributor
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.people import SlotTable
 from veilmatch_node.recipient import Recipient
+from veilmatch_node.report import Report
 from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
 from veilmatch_policy.check import DepartmentTask, check_department
 from veilmatch_policy.directory import Directory
@@ -208,7 +209,7 @@ class NodeJobs:
         secrets = _Secrets.decode(job.secrets, manifest.draft.key_bits)
         return manifest, secrets, FrozenAnswers.decode(job.answers, manifest.draft.padded)
 
-    def start(self, prepared: "PreparedJob", data: bytes) -> Manifest:
+    def start(self, prepared: "PreparedJob", data: bytes, tell_owner: Callable[[Report], None]) -> Manifest:
         """Verify the manifest, freeze the answers, and record both as started (7, step 3)."""
         manifest = open_manifest(data, prepared.draft, prepared.policy, self._directory, prepared.keys)
         key = manifest.paillier()  # refuses a key that has not the form of 4.1
@@ -219,6 +220,7 @@ class NodeJobs:
             manifest.draft.padded,
             reference_date=manifest.draft.reference_date,
             asks=self.name == manifest.draft.recipient,
+            tell_owner=tell_owner,
         )
         job = StoredJob(data, prepared.secrets.encode(), answers.encode())
         self._store.start_job(
@@ -243,6 +245,6 @@ class PreparedJob:
     def __repr__(self) -> str:
         return f"PreparedJob({self.parsed.job})"
 
-    def start(self, manifest: bytes) -> Manifest:
-        """See NodeJobs.start."""
-        return self.jobs.start(self, manifest)
+    def start(self, manifest: bytes, tell_owner: Callable[[Report], None]) -> Manifest:
+        """See NodeJobs.start; ``tell_owner`` is given what became of the rows."""
+        return self.jobs.start(self, manifest, tell_owner)

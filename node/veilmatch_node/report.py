@@ -4,7 +4,7 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -56,13 +56,30 @@ class Report:
 
 def write_refused(report: Report, path: Path) -> None:
     """Write ``refused.csv`` (columns table, row, reason), readable by its owner alone."""
+    _write_rows(_rows(report), path)
+
+
+def add_refused(report: Report, folder: Path) -> None:
+    """Add a job's rows to ``FOLDER/refused.csv``: it reads cells that the linkage before it did not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "refused.csv"
+    rows = set(_rows(report))
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows.update((table, int(row), reason) for table, row, reason in list(csv.reader(file))[1:])
+    _write_rows(sorted(rows), path)
+
+
+def _rows(report: Report) -> list[tuple[str, int, str]]:
+    return [(table.table, row, reason) for table in report.tables for row, reason in table.listed]
+
+
+def _write_rows(rows: Iterable[tuple[str, int, str]], path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123  a descriptor, for its mode
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("table", "row", "reason"))
-        writer.writerows(
-            (table.table, row, reason) for table in report.tables for row, reason in table.listed
-        )
+        writer.writerows(rows)
 
 
 def write_report(report: Report, folder: Path) -> None:

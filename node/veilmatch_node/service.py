@@ -18,7 +18,7 @@ from veilmatch_crypto import BoundBatch, Quota, Reply, Sealed, open_chunk
 from veilmatch_node.jobs import NodeJobs
 from veilmatch_node.linkage import NodeLinkage
 from veilmatch_node.refusals import refusals
-from veilmatch_node.report import write_report
+from veilmatch_node.report import add_refused, write_report
 from veilmatch_node.results import JobFigures, write_result
 from veilmatch_node.source import TooManyRefusedError
 from veilmatch_policy.directory import Directory
@@ -165,7 +165,10 @@ class Tasks:
                 )
             )
         )
-        manifest = prepared.start(_body(stream.receive(), "manifest").manifest.manifest)
+        manifest = prepared.start(
+            _body(stream.receive(), "manifest").manifest.manifest,
+            lambda report: add_refused(report, self._reports),
+        )
         stream.send(node_pb2.NodeMessage(accepted=job_pb2.ManifestAccepted(manifest_sha256=manifest.digest)))
 
     def _contribute(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:

@@ -139,7 +139,7 @@ def read_file(path: Path, where: str, refuse: type[PolicyError]) -> bytes:
         with path.open("rb") as file:
             return file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise refuse(where, f"cannot be read: {error.strerror}") from None
+        raise refuse(where, f"cannot be read ({error.strerror})", "check the path") from None
 
 
 def build(model: type[_Model], tree: Tree, refuse: type[PolicyError], **fields: object) -> _Model:

@@ -69,7 +69,7 @@ class _Builder:
     def tree(self) -> Tree:
         next(self._events)  # the stream's start
         if isinstance(next(self._events), yaml.StreamEndEvent):
-            raise self._refuse(self._where, "the file is empty")
+            raise self._refuse(self._where, "the file is empty", "write it, or name another file")
         first = next(self._events)
         if not isinstance(first, yaml.MappingStartEvent):
             raise self._error(first, "expected keys with values", "write 'key: value' on lines of their own")

@@ -76,9 +76,7 @@ CONDITIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Value | None]], Truth
     ),
     "CASE WHEN c = 'no' THEN a > 4 ELSE b < 9 END": (
         "abc",
-        lambda v: (
-            known(lambda a: a > 4, v["a"]) if v["c"] == "no" else known(lambda b: b < 9, v["b"])
-        ),
+        lambda v: known(lambda a: a > 4, v["a"]) if v["c"] == "no" else known(lambda b: b < 9, v["b"]),
     ),
     "d < DATE '2005-07-01'": ("d", lambda v: known(lambda d: d < date(2005, 7, 1), v["d"])),
     "days(d) > 5000": ("d", lambda v: known(lambda d: (date(2025, 12, 31) - d).days > 5000, v["d"])),
@@ -132,7 +130,13 @@ class Department:
     people: dict[str, list[dict[str, object]]] = field(default_factory=dict)
 
     def catalog(self) -> str:
-        lines = [f"department: {self.name}", "tables:", "  people:", "    source: people.csv", "    id: number"]
+        lines = [
+            f"department: {self.name}",
+            "tables:",
+            "  people:",
+            "    source: people.csv",
+            "    id: number",
+        ]
         lines += [f"    identifier: {self.scheme}", "    columns:"]
         for name, kind in TYPES.items():
             no_row, no_value = self.missing[name]
@@ -220,7 +224,9 @@ def fill(department: Department, population: int, random: Random) -> None:
         _write(department, form, cells, values, random)
         kind = random.random()
         if kind < 0.08:  # says the same again
-            _write(department, form, {n: _again(n, text, random) for n, text in cells.items()}, values, random)
+            _write(
+                department, form, {n: _again(n, text, random) for n, text in cells.items()}, values, random
+            )
         elif kind < 0.16:  # says something else in one column
             other, others = _cells(random)
             name = random.choice(list(TYPES))
@@ -228,7 +234,9 @@ def fill(department: Department, population: int, random: Random) -> None:
     random.shuffle(department.written)
 
 
-def _write(department: Department, form: str, cells: dict[str, str], values: dict[str, object], random: Random):
+def _write(
+    department: Department, form: str, cells: dict[str, str], values: dict[str, object], random: Random
+):
     spelled = spelled_resident_id(form, random) if department.scheme == "cn-resident-id" else form
     department.written.append((spelled, cells))
     department.people.setdefault(form, []).append(values)

@@ -89,7 +89,7 @@ def compare(world, mode):
 def test_the_eligible_are_those_of_the_plain_answer():
     found = people = 0
 
-    @settings(SETTINGS, max_examples=24)
+    @settings(SETTINGS, max_examples=14)
     @given(worlds())
     def run(world):
         nonlocal found, people
@@ -101,7 +101,7 @@ def test_the_eligible_are_those_of_the_plain_answer():
     assert people / 20 < found < people / 2  # neither nobody nor everybody: the comparison says something
 
 
-@settings(SETTINGS, max_examples=5)
+@settings(SETTINGS, max_examples=4)
 @given(worlds(sizes=(2, 3), largest=12, policies=1))
 def test_the_eligible_are_those_of_the_plain_answer_through_the_oprf(world):
     compare(world, "oprf")

@@ -172,7 +172,10 @@ def test_a_household_register() -> None:
 def test_load(tmp_path: Path) -> None:
     folder = tmp_path / "tax"
     folder.mkdir()
-    with pytest.raises(CatalogError, match=r"^tax/catalog\.yaml: cannot be read: No such file or directory$"):
+    with pytest.raises(
+        CatalogError,
+        match=r"^tax/catalog\.yaml: cannot be read \(No such file or directory\); check the path$",
+    ):
         load_catalog(folder / "catalog.yaml")
     (folder / "catalog.yaml").write_text(TAX)
     assert load_catalog(folder / "catalog.yaml") == parse(TAX)

@@ -186,7 +186,8 @@ def test_duplicate_keys_name_both_lines() -> None:
 def test_load(tmp_path: Path) -> None:
     path = tmp_path / "top-up.yaml"
     with pytest.raises(
-        PolicyRefusedError, match=r"^top-up\.yaml: cannot be read: No such file or directory$"
+        PolicyRefusedError,
+        match=r"^top-up\.yaml: cannot be read \(No such file or directory\); check the path$",
     ):
         load_policy(path)
     path.write_text(POLICY)

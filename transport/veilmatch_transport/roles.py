@@ -74,8 +74,7 @@ class RoleGate(grpc.ServerInterceptor):
             return self._admitted(method, context)
 
         handler = continuation(handler_call_details)
-        listed = method in self._table or method in _OPEN_TO_MEMBERS
-        if handler is None or not listed:
+        if handler is None:
             # Streams both ways: the refusal then suits a caller of any kind.
             return grpc.stream_stream_rpc_method_handler(_streaming(_refuse, guard))
         return _behind(guard, handler)

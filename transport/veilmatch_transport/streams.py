@@ -141,9 +141,10 @@ class WorkStream(Generic[_Sent, _Received]):
     def cancel(self) -> None:
         """Break the call off at once; both sides' waits end, messages under way are lost."""
         end = TransportError(f"the stream to {self.peer} was broken off on this side")
-        self._outbox.end(end, discard=True)
         self._inbox.end(end, discard=True)
+        # Before the outbox ends: its end alone would tell the peer that all went well.
         self._break_off()
+        self._outbox.end(end, discard=True)
 
     def __enter__(self) -> Self:
         return self

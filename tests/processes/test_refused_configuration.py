@@ -1,0 +1,158 @@
+"""A service that is set up wrongly says so in one line and does not start: keys, directories, settings, addresses."""
+
+import socket
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import tomli_w
+from processes.small_world import write_departments
+
+from veilmatch.federation import COORDINATOR, NodePlan, make_federation
+from veilmatch_coordinator.serve import serve as serve_coordinator
+from veilmatch_crypto import IdentityKey
+from veilmatch_node.serve import serve as serve_node
+from veilmatch_policy.directory import signed_bytes
+from veilmatch_policy.errors import CatalogError, DirectoryError
+from veilmatch_transport import CredentialError, ListenError, SettingsError
+
+SERVE = {"tax": serve_node, COORDINATOR: serve_coordinator}
+
+
+@pytest.fixture
+def homes(tmp_path):
+    """A federation that is not started, all of whose members are configured for one port that is taken."""
+    departments = write_departments(tmp_path / "departments")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        plans = {name: NodePlan(departments / name, address, {}) for name in ("police", "social", "tax")}
+        make_federation(tmp_path / "federation", tmp_path / "out", plans, address, workers=1)
+        yield tmp_path / "federation"
+
+
+def refusal(homes, member, error):
+    with pytest.raises(error) as refused:
+        SERVE[member](homes / member / "config.toml")
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def configure(homes, member, change):
+    path = homes / member / "config.toml"
+    settings = tomllib.loads(path.read_text())
+    change(settings)
+    path.write_text(tomli_w.dumps(settings))
+
+
+@pytest.mark.parametrize("member", SERVE)
+def test_all_is_well_but_the_address(homes, member):
+    """What every other test here changes one thing of."""
+    line = refusal(homes, member, ListenError)
+    assert "cannot listen there; the port is in use" in line
+
+
+@pytest.mark.parametrize(
+    ("member", "key"),
+    [
+        *(("tax", f"{key}.key") for key in ("identity", "sealing", "store", "officer", "node")),
+        *((COORDINATOR, f"{key}.key") for key in ("identity", "store", "node")),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_key_that_others_can_read(homes, member, key, mode):
+    path = homes / member / key
+    path.chmod(mode)
+    assert refusal(homes, member, SettingsError) == f"{path}: others can read this key; run chmod 600 on it"
+
+
+@pytest.mark.parametrize("member", SERVE)
+@pytest.mark.parametrize("data", [b"", b"00" * 31, b"zz" * 32, b"\xff" * 64])
+def test_a_key_that_is_none_is_not_repeated(homes, member, data):
+    path = homes / member / "store.key"
+    path.write_bytes(data)
+    assert refusal(homes, member, SettingsError) == f"{path}: is not a key of 32 bytes in hex; restore it"
+
+
+@pytest.mark.parametrize("member", SERVE)
+def test_a_certificate_and_a_key_that_do_not_belong_together(homes, member):
+    (homes / member / "node.key").write_bytes((homes / "police" / "node.key").read_bytes())
+    assert "our key does not belong to our certificate" in refusal(homes, member, CredentialError)
+
+
+@pytest.mark.parametrize("member", SERVE)
+@pytest.mark.parametrize("signature", ["00" * 64, "", "no hex"])
+def test_a_directory_that_the_root_has_not_signed(homes, member, signature):
+    (homes / "federation.toml.sig").write_text(signature)
+    assert refusal(homes, member, DirectoryError) == (
+        "directory: not signed by the federation's root; get federation.toml and its .sig again"
+    )
+
+
+@pytest.mark.parametrize("member", SERVE)
+def test_a_directory_with_one_byte_changed(homes, member):
+    path = homes / "federation.toml"
+    path.write_bytes(path.read_bytes().replace(b"version = 1", b"version = 2"))
+    assert "not signed by the federation's root" in refusal(homes, member, DirectoryError)
+
+
+@pytest.mark.parametrize("member", SERVE)
+def test_a_directory_that_is_older_than_one_seen(homes, member):
+    root = IdentityKey.generate()
+    configure(homes, member, lambda settings: settings["federation"].update(root=root.public.hex()))
+    path = homes / "federation.toml"
+    first = path.read_bytes()
+
+    def publish(directory):
+        path.write_bytes(directory)
+        path.with_name("federation.toml.sig").write_text(root.sign(signed_bytes(directory)).hex())
+
+    publish(first.replace(b"version = 1", b"version = 3"))
+    refusal(homes, member, ListenError)  # it was read, and is remembered
+    publish(first.replace(b"version = 1", b"version = 2"))
+    assert refusal(homes, member, DirectoryError) == (
+        "directory: version 2 is older than 3, seen before; get the newest"
+    )
+
+
+@pytest.mark.parametrize("member", SERVE)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda settings: settings.update(lisen="x"), "lisen: Extra inputs are not permitted"),
+        (lambda settings: settings.pop("store"), "store: Field required"),
+        (lambda settings: settings["keys"].pop("identity"), "keys.identity: Field required"),
+        (lambda settings: settings.update(workers=0), "workers: Input should be greater than or equal to 1"),
+    ],
+    ids=["unknown", "missing", "missing below", "out of range"],
+)
+def test_a_setting_that_is_wrong(homes, member, change, said):
+    configure(homes, member, change)
+    line = refusal(homes, member, SettingsError)
+    assert line == f"{homes / member / 'config.toml'}: {said}; see docs/configuration.md"
+
+
+def test_listen_or_connect(homes):
+    configure(homes, "tax", lambda settings: settings.update(connect=True))
+    assert 'say either listen = "host:port" or connect = true' in refusal(homes, "tax", SettingsError)
+
+
+def test_another_departments_folder(homes):
+    folder = str(homes.parent / "departments" / "police")
+    configure(homes, "tax", lambda settings: settings["data"].update(folder=folder))
+    assert "name is tax, the catalog is of police" in refusal(homes, "tax", SettingsError)
+
+
+def test_a_catalog_that_is_refused(homes):
+    path = homes.parent / "departments" / "tax" / "catalog.yaml"
+    path.write_text(path.read_text().replace("identifier:", "identifer:"))
+    assert "there is no key 'identifer'" in refusal(homes, "tax", CatalogError)
+
+
+def test_the_process_ends_with_the_line_and_the_exit_code(homes):
+    path = homes / "tax" / "identity.key"
+    path.chmod(0o644)
+    command = [sys.executable, "-m", "veilmatch", "node", "serve", "--config", homes / "tax" / "config.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{path}: others can read this key; run chmod 600 on it\n"
