@@ -111,17 +111,13 @@ def make_federation(
             }
         )
         if name == COORDINATOR:
-            keys = {
-                "identity": _secret(home / "identity.key", identity.to_bytes()),
-                "store": _secret(home / "store.key", secrets.token_bytes(32)),
-            }
             settings = {
                 "name": name,
                 "listen": coordinator,
                 "workers": workers,
                 "store": "state.sqlite",
                 "evidence": str(out / "evidence"),
-                "keys": keys,
+                "keys": {"identity": _secret(home / "identity.key", identity.to_bytes())},
             }
             configs[name] = _config(home, folder, root, settings)
     (folder / "root.pem").write_bytes(tls_root.certificate)

@@ -108,7 +108,8 @@ def local_run(
     check_everything(loaded, parsed)
     settings = RunSettings(linkage.value, int(key_bits.value), workers)
     show.messages.print(
-        "This machine stands for every department's officer: all policies are approved (trust: one-machine)."
+        "This machine stands for every department's officer: all policies are approved (trust: one-machine).",
+        soft_wrap=True,
     )
     results = []
     with local_federation(loaded, out, settings) as federation:

@@ -60,11 +60,16 @@ class Combiner:
         self._residues = ResidueGuard(self.key)
         self._presented: NDArray[np.bool_] | None = None
 
-    def present(self, slots: NDArray[np.bool_], at_most: int | None) -> None:
+    def present(self, slots: NDArray[np.bool_], own: NDArray[np.bool_], at_most: int | None) -> None:
         """Take the slots that the recipient asks about, shape (padded,), before the first chunk.
 
-        ``at_most`` is the policy's ceiling.  Raises JobError where there are more.
+        ``own`` are the slots of its own people in the epoch, ``at_most`` is the policy's ceiling.
+        Raises JobError for a slot that is not its own, or for more than the ceiling.
         """
+        if (slots & ~own).any():
+            raise JobError(
+                "job: the recipient presents slots that are not its own people's; check its release"
+            )
         count = int(np.count_nonzero(slots))
         if at_most is not None and count > at_most:
             raise JobError(

@@ -12,7 +12,6 @@ class Keys(Section):
     """Files of 32-byte private keys in hex, mode 0600."""
 
     identity: Path  # Ed25519: signs
-    store: Path  # AES-256: encrypts what the store keeps of keys
 
 
 class CoordinatorConfig(Section):

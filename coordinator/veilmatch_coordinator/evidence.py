@@ -26,10 +26,10 @@ class JobEvidence:
         """Keep a contribution with its maker's signature over its digest."""
         self._keep(name, outcome, chunk, ciphertexts, {"signature": signature.hex()})
 
-    def combined(self, outcome: int, chunk: int, blank: bytes, product: bytes) -> None:
-        """Keep the coordinator's own ciphertexts and the product that the recipient got."""
-        self._keep("B", outcome, chunk, blank, {})
-        self._keep("product", outcome, chunk, product, {})
+    def combined(self, outcome: int, chunk: int, blank: bytes, product: bytes, signature: bytes) -> None:
+        """Keep the coordinator's own ciphertexts and the product, with its signature over both digests."""
+        self._keep("B", outcome, chunk, blank, {"signature": signature.hex()})
+        self._keep("product", outcome, chunk, product, {"signature": signature.hex()})
 
     def report(self, report: dict[str, object]) -> None:
         """Write the digests' list and the coordinator's copy of the result, which says nothing about matches."""

@@ -5,6 +5,7 @@ as they become complete, and go on to the recipient, which opens them while othe
 The coordinator never learns who or how many matched.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -92,7 +93,8 @@ class Jobs:
         with self._nodes.conversation() as conversation:
             manifest, data = self._agree(conversation, draft, policy, agreement)
         try:
-            self._store.start_job(manifest.digest, data, agreement.to_bytes() + secret)
+            key = hashlib.sha256(manifest.paillier().to_bytes()).digest()
+            self._store.start_job(manifest.digest, data, key)
             combiner = Combiner(manifest, coordinator=self._name, agreement=agreement, secret=secret)
             evidence = JobEvidence(self._evidence / policy.name / draft.job)
             evidence.manifest(data)
@@ -112,11 +114,13 @@ class Jobs:
         pipeline = Pipeline(
             manifest,
             combiner,
+            identity=self._identity,
             directory=self._directory,
             store=self._store,
             executor=self._executor,
             evidence=evidence,
             progress=progress,
+            own=epoch.own_slots(manifest.draft.recipient),
         )
         with self._nodes.conversation() as conversation:
             recipient = conversation.open(manifest.draft.recipient, manifest.digest)

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veilmatch_coordinator.client import ContributeTask, Conversation, OpenTask
 from veilmatch_coordinator.combination import Combined, Combiner, combine
@@ -20,9 +21,9 @@ from veilmatch_coordinator.gathering import Gathering
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.store import CoordinatorStore, StoredChunk
-from veilmatch_crypto import SignatureRefusedError, verify
+from veilmatch_crypto import IdentityKey, SignatureRefusedError, verify
 from veilmatch_policy.directory import Directory
-from veilmatch_policy.manifest import Manifest, signed_contribution
+from veilmatch_policy.manifest import Manifest, signed_combined, signed_contribution
 
 
 class Pipeline:
@@ -33,19 +34,24 @@ class Pipeline:
         manifest: Manifest,
         combiner: Combiner,
         *,
+        identity: IdentityKey,
         directory: Directory,
         store: CoordinatorStore,
         executor: Executor,
         evidence: JobEvidence,
         progress: Progress,
+        own: NDArray[np.bool_],
     ) -> None:
+        """Take the parts; ``own`` is true at the slots of the recipient's people, shape (padded,)."""
         self._manifest = manifest
         self._combiner = combiner
+        self._identity = identity
         self._directory = directory
         self._store = store
         self._executor = executor
         self._evidence = evidence
         self._progress = progress
+        self._own = own
         self._gathering = Gathering(combiner.contributors, len(combiner.chunks))
         self._admitting = threading.Lock()  # the residues of all contributors are one set
         self.seconds: dict[str, float] = {"contribute": 0.0, "combine": 0.0, "open": 0.0}
@@ -80,7 +86,7 @@ class Pipeline:
             )
         self._store.present(self._manifest.digest, bitmap)
         slots = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=padded).view(np.bool_)
-        self._combiner.present(slots, self._manifest.policy.among_at_most)
+        self._combiner.present(slots, self._own, self._manifest.policy.among_at_most)
 
     def _collect(self, name: str, task: ContributeTask, started: float) -> None:
         identity = self._directory.identity(name)
@@ -112,7 +118,10 @@ class Pipeline:
             ).result()
             with self._admitting:
                 combiner.admit_own(combined)
-                self._evidence.combined(combiner.outcome, chunk, combined.blank, combined.product)
+                statement = signed_combined(digest, combiner.outcome, chunk, combined.blank, combined.product)
+                self._evidence.combined(
+                    combiner.outcome, chunk, combined.blank, combined.product, self._identity.sign(statement)
+                )
             # 4.7: on disk before it leaves.
             self._store.keep_chunk(
                 digest, combiner.outcome, chunk, StoredChunk(combined.blank, combined.product)

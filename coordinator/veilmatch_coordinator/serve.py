@@ -10,8 +10,16 @@ from veilmatch_coordinator.config import CoordinatorConfig
 from veilmatch_coordinator.office import Office
 from veilmatch_coordinator.service import ROLES, Attachments, register
 from veilmatch_coordinator.store import CoordinatorStore
-from veilmatch_crypto import IdentityKey, Vault, make_executor
-from veilmatch_transport import RoleGate, Server, load_settings, read_directory, read_secret, read_tls
+from veilmatch_crypto import IdentityKey, make_executor
+from veilmatch_transport import (
+    RoleGate,
+    Server,
+    load_settings,
+    read_directory,
+    read_secret,
+    read_tls,
+    require_member,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -24,10 +32,12 @@ def serve(path: Path) -> None:
     config = load_settings(path, CoordinatorConfig)
     tls = read_tls(config.tls)
     with ExitStack() as stack:
-        store = CoordinatorStore(config.store, Vault(read_secret(config.keys.store)))
+        store = CoordinatorStore(config.store)
         stack.callback(store.close)
         directory = read_directory(config.federation, oldest=store.directory_version())
         store.set_directory_version(directory.version)
+        require_member(directory, config.name, "coordinator", tls)
+        store.close_interrupted()
         executor = stack.enter_context(make_executor(config.workers))
         attachments = Attachments()
         nodes = Nodes(directory, tls, attachments)

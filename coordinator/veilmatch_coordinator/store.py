@@ -9,17 +9,17 @@ any person but pseudonymous slots and ciphertexts.
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     Column,
-    Connection,
+    ColumnElement,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
-    create_engine,
     delete,
-    event,
     insert,
     select,
     update,
@@ -28,7 +28,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from veilmatch_coordinator.errors import JobError, StoreError
-from veilmatch_crypto import Vault
+from veilmatch_transport import durable_engine, forget_erased
+
+_STARTED, _CLOSED = "started", "closed"  # states of a job
 
 _metadata = MetaData()
 _settings = Table(
@@ -55,7 +57,8 @@ _jobs = Table(
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
-    Column("secrets", LargeBinary),
+    # The recipient's Paillier key, hashed: a key seen before is refused (protocol.md, 4.1).
+    Column("key", LargeBinary, nullable=False, unique=True),
     Column("presented", LargeBinary),
 )
 _combined = Table(
@@ -82,6 +85,12 @@ class StoredEpoch:
         """Return how many distinct people a node brought."""
         return len(self.slots[node]) // 4
 
+    def own_slots(self, node: str) -> NDArray[np.bool_]:
+        """Return where a node's people are, shape (padded,)."""
+        own = np.zeros(self.padded, dtype=np.bool_)
+        own[np.frombuffer(self.slots[node], "<u4")] = True
+        return own
+
 
 @dataclass(frozen=True)
 class StoredChunk:
@@ -94,13 +103,9 @@ class StoredChunk:
 class CoordinatorStore:
     """The coordinator's one store.  Every method is one transaction."""
 
-    def __init__(self, path: Path, vault: Vault) -> None:
-        self._vault = vault
-        self._engine = create_engine(f"sqlite:///{path}")
-        event.listen(self._engine, "connect", _durable)
-        event.listen(self._engine, "begin", _one_writer)
+    def __init__(self, path: Path) -> None:
+        self._engine = durable_engine(path)
         _metadata.create_all(self._engine)
-        path.chmod(0o600)
 
     def close(self) -> None:
         """Close the file."""
@@ -141,25 +146,23 @@ class CoordinatorStore:
             slots = connection.execute(
                 select(_slots.c.node, _slots.c.slots).where(_slots.c.epoch == row.number)
             )
-            return StoredEpoch(row.statement, row.padded, float(row.seconds), {row.node: row.slots for row in slots})
+            return StoredEpoch(
+                row.statement, row.padded, float(row.seconds), {row.node: row.slots for row in slots}
+            )
 
-    def start_job(self, digest: bytes, manifest: bytes, secrets: bytes) -> None:
-        """Record a manifest as started, with the coordinator's secrets of the job."""
-        locked = self._vault.lock(("jobs", digest, "secrets"), secrets)
-        row = {"manifest_sha256": digest, "manifest": manifest, "state": "started", "secrets": locked}
+    def start_job(self, digest: bytes, manifest: bytes, key: bytes) -> None:
+        """Record a manifest as started; ``key`` is the hash of the recipient's Paillier key.
+
+        Raises JobError where either was used before.
+        """
+        row = {"manifest_sha256": digest, "manifest": manifest, "state": _STARTED, "key": key}
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(_jobs).values(row))
         except IntegrityError:
-            raise JobError("job: this manifest already started; submit the job again for a new one") from None
-
-    def secrets(self, digest: bytes) -> bytes:
-        """Return the coordinator's secrets of a started job.  Raises JobError where it is closed or unknown."""
-        with self._engine.begin() as connection:
-            locked = connection.scalar(select(_jobs.c.secrets).where(_jobs.c.manifest_sha256 == digest))
-        if locked is None:
-            raise JobError("job: is closed or was never started; submit the job again")
-        return self._vault.unlock(("jobs", digest, "secrets"), locked)
+            raise JobError(
+                "job: its manifest or its Paillier key was used before; submit the job again for new ones"
+            ) from None
 
     def present(self, digest: bytes, bitmap: bytes) -> None:
         """Keep whom the recipient asks about; the first answer stands.
@@ -175,17 +178,6 @@ class CoordinatorStore:
             kept = connection.scalar(select(_jobs.c.presented).where(this))
         if kept != bitmap:
             raise JobError("job: the recipient presents other slots than before; submit the job again")
-
-    def chunk(self, digest: bytes, outcome: int, chunk: int) -> StoredChunk | None:
-        """Return a combined chunk, or None where it was never made."""
-        place = (
-            _combined.c.manifest_sha256 == digest,
-            _combined.c.outcome == outcome,
-            _combined.c.chunk == chunk,
-        )
-        with self._engine.begin() as connection:
-            row = connection.execute(select(_combined).where(*place)).one_or_none()
-        return None if row is None else StoredChunk(row.blank, row.product)
 
     def keep_chunk(self, digest: bytes, outcome: int, chunk: int, made: StoredChunk) -> None:
         """Keep a combined chunk before the recipient gets it.  Raises StoreError where there is one already."""
@@ -203,22 +195,16 @@ class CoordinatorStore:
             raise StoreError("job: a chunk was combined twice; submit the job again") from None
 
     def close_job(self, digest: bytes) -> None:
-        """Erase a job's secrets and ciphertexts; that it ran stays known."""
+        """Erase a job's presented slots and ciphertexts; that it ran stays known."""
+        self._close(_jobs.c.manifest_sha256 == digest)
+
+    def close_interrupted(self) -> None:
+        """Close the jobs of a coordinator that was killed: their keys died with its process."""
+        self._close(_jobs.c.state == _STARTED)
+
+    def _close(self, which: ColumnElement[bool]) -> None:
+        these = select(_jobs.c.manifest_sha256).where(which)
         with self._engine.begin() as connection:
-            closed = {"state": "closed", "secrets": None, "presented": None}
-            connection.execute(update(_jobs).where(_jobs.c.manifest_sha256 == digest).values(closed))
-            connection.execute(delete(_combined).where(_combined.c.manifest_sha256 == digest))
-
-
-def _durable(connection: object, _record: object) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # SQLAlchemy types it as object; BEGIN is ours, below
-    cursor = connection.cursor()  # type: ignore[attr-defined]  # same
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA secure_delete=ON")  # closing a job erases: freed pages are overwritten
-    cursor.close()
-
-
-def _one_writer(connection: Connection) -> None:
-    # Read-then-write transactions must not interleave.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.execute(delete(_combined).where(_combined.c.manifest_sha256.in_(these)))
+            connection.execute(update(_jobs).where(which).values(state=_CLOSED, presented=None))
+        forget_erased(self._engine)

@@ -8,6 +8,8 @@ retried, and no message carries key material, plaintext or an identity.
 class CryptoError(Exception):
     """Base of everything that this package raises on purpose."""
 
+    exit_code = 5  # of a command that ends with it (docs/exit-codes.md)
+
 
 class KeyRefusedError(CryptoError):
     """A public key does not have the form that protocol.md, 4.1 asks for."""

@@ -5,7 +5,7 @@ whole address as its info, then the sender's Ed25519 signature over info, enc an
 
 Base mode says nothing of the sender and HPKE does not stop replay: the signature does the first,
 a sequence number that only grows the second.  The receiver stores the number of the last message that
-it opened for an address, in the same transaction as what the message made it do.
+it opened, before it acts on the message.
 """
 
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ class Vault:
             return bytes(self._cipher(place, nonce).decrypt_and_verify(ciphertext, tag))
         except ValueError:
             raise SealError(
-                "a stored value does not open: the store key is another one, or the file was changed"
+                "a stored value does not open: the store key is another one, or the file was changed; restore both"
             ) from None
 
     def _cipher(self, place: tuple[str | int | bytes, ...], nonce: bytes) -> GcmMode:

@@ -105,7 +105,7 @@ class NodeJobs:
 
         Raises PolicyError where this node refuses the draft.
         """
-        self._store.close_expired(datetime.now(UTC))
+        self.close_expired()
         epoch, stored = self._epoch_of(draft)
         parsed, policy = open_draft(draft, self._directory, epoch, stored.padded, now=datetime.now(UTC))
         if self.name not in parsed.participants:
@@ -167,6 +167,10 @@ class NodeJobs:
         if stored is None:
             raise JobRefusedError("job", "its epoch is not linked at this node", "link again")
         return manifest, SlotTable.decode(stored.people)
+
+    def close_expired(self) -> None:
+        """Erase jobs that nobody closed and whose manifests have expired."""
+        self._store.close_expired(datetime.now(UTC))
 
     def close(self, digest: bytes) -> None:
         """Erase a job's keys, answers and ciphertexts."""

@@ -1,7 +1,9 @@
 """`veilmatch node serve`: puts a node together from its configuration and runs it until it is told to stop."""
 
 import signal
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -25,8 +27,10 @@ from veilmatch_transport import (
     read_directory,
     read_secret,
     read_tls,
+    require_member,
 )
 
+_ERASE_SECONDS = 3600.0
 _VERSION = "directory-version"  # the setting that holds the highest directory version seen
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +53,7 @@ def serve(path: Path) -> None:
         store = NodeStore(config.store, Vault(read_secret(config.keys.store)))
         stack.callback(store.close)
         directory = _directory(config, store)
+        require_member(directory, config.name, "node", tls)
         executor = stack.enter_context(make_executor(config.workers))
         officer = config.keys.officer
         keys = NodeKeys(
@@ -57,17 +62,19 @@ def serve(path: Path) -> None:
             None if officer is None else IdentityKey.from_bytes(read_secret(officer)),
         )
         data = DataFolder(catalog, config.data.folder, config.data.databases)
+        jobs = NodeJobs(
+            config.name,
+            identity=keys.identity,
+            directory=directory,
+            store=store,
+            data=data,
+            executor=executor,
+        )
+        stack.enter_context(_erasing(jobs))
         tasks = Tasks(
             directory,
             NodeLinkage(config.name, keys=keys, directory=directory, store=store, data=data),
-            NodeJobs(
-                config.name,
-                identity=keys.identity,
-                directory=directory,
-                store=store,
-                data=data,
-                executor=executor,
-            ),
+            jobs,
             executor,
             reports=config.reports,
             results=config.results,
@@ -91,6 +98,25 @@ def _directory(config: NodeConfig, store: NodeStore) -> Directory:
     directory = read_directory(config.federation, oldest=1 if seen is None else int.from_bytes(seen, "big"))
     store.set_setting(_VERSION, directory.version.to_bytes(8, "big"))
     return directory
+
+
+@contextmanager
+def _erasing(jobs: NodeJobs) -> Iterator[None]:
+    """Erase expired jobs now and every hour, also at a node that nobody asks anything (protocol.md, 4.7)."""
+    stopped = threading.Event()
+
+    def erase() -> None:
+        jobs.close_expired()
+        while not stopped.wait(_ERASE_SECONDS):
+            jobs.close_expired()
+
+    thread = threading.Thread(target=erase, name="erase expired jobs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def _stop_on_signal(attachment: Attachment) -> None:

@@ -21,9 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     select,
@@ -34,6 +32,7 @@ from sqlalchemy.exc import IntegrityError
 
 from veilmatch_crypto import BatchError, QuotaError, Vault
 from veilmatch_node.errors import JobRefusedError, StoreError
+from veilmatch_transport import durable_engine, forget_erased
 
 OUTPUTS = "oprf-outputs"  # the setting that holds the OPRF outputs of all identities ever submitted
 
@@ -133,11 +132,8 @@ class NodeStore:
 
     def __init__(self, path: Path, vault: Vault) -> None:
         self._vault = vault
-        self._engine = create_engine(f"sqlite:///{path}")
-        event.listen(self._engine, "connect", _durable)
-        event.listen(self._engine, "begin", _one_writer)
+        self._engine = durable_engine(path)
         _metadata.create_all(self._engine)
-        path.chmod(0o600)
 
     def close(self) -> None:
         """Close the file."""
@@ -316,11 +312,13 @@ class NodeStore:
         """Erase a job's keys, answers and ciphertexts; that it ran stays known."""
         with self._transaction() as connection:
             self._erase(connection, _jobs.c.manifest_sha256 == digest)
+        forget_erased(self._engine)
 
     def close_expired(self, now: datetime) -> None:
         """Close every job whose manifest has expired, should nobody have closed it."""
         with self._transaction() as connection:
             self._erase(connection, _jobs.c.expires <= _sortable(now))
+        forget_erased(self._engine)
 
     @staticmethod
     def _erase(connection: Connection, which: ColumnElement[bool]) -> None:
@@ -351,20 +349,6 @@ class NodeStore:
         if kept is None:
             raise StoreError("job", "was closed while it contributed", "submit the job again")
         return kept
-
-
-def _durable(connection: object, _record: object) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # SQLAlchemy types it as object; BEGIN is ours, below
-    cursor = connection.cursor()  # type: ignore[attr-defined]  # same
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA secure_delete=ON")  # closing a job erases: freed pages are overwritten
-    cursor.close()
-
-
-def _one_writer(connection: Connection) -> None:
-    # Read-then-write transactions (the ledger, the sequences) must not interleave.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _sortable(moment: datetime) -> str:

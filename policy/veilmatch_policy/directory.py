@@ -38,7 +38,7 @@ class Member(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    federation: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    federation: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     version: Annotated[int, Field(ge=1)]
     trustees: Annotated[tuple[str, ...], Field(min_length=1)]
     members: Mapping[str, Member]

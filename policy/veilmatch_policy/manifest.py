@@ -8,7 +8,7 @@ salt of every derived key.  Nothing here does I/O or holds a secret.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -24,6 +24,10 @@ from veilmatch_policy.policy import Policy, parse_policy
 CHUNK_CIPHERTEXTS = (
     512  # 393,216 bytes a chunk at 3072 bits, 31,232 people: a message well below gRPC's limits
 )
+
+LONGEST = timedelta(
+    days=7
+)  # until a manifest expires: a job's keys and ciphertexts are erased then at the latest
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Hex = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})*$")]
@@ -127,6 +131,12 @@ def signed_contribution(manifest: bytes, outcome: int, chunk: int, ciphertexts: 
     )
 
 
+def signed_combined(manifest: bytes, outcome: int, chunk: int, blank: bytes, product: bytes) -> bytes:
+    """Return what the coordinator signs for a chunk: its own ciphertexts B and the product."""
+    digests = (hashlib.sha256(blank).digest(), hashlib.sha256(product).digest())
+    return encode_tuple("veilmatch/1/combined", manifest, outcome, chunk, *digests)
+
+
 def open_draft(
     data: bytes, directory: Directory, epoch: OpenEpoch, padded: int, *, now: datetime
 ) -> tuple[Draft, Policy]:
@@ -150,6 +160,8 @@ def open_draft(
             )
     if draft.expires <= now:
         raise ManifestError("manifest", "has expired", "submit the job again")
+    if draft.expires > now + LONGEST:
+        raise ManifestError("manifest", f"expires later than in {LONGEST.days} days", "submit the job again")
     policy = parse_policy(draft.policy.encode(), "manifest: policy")
     _compare_plan(draft, policy, epoch)
     return draft, policy

@@ -3,7 +3,7 @@
 sqlglot reads far more than the subset, and folds much of it into the nodes that the subset has
 (``ifnull(a, 1)`` into coalesce, ``'x'::date`` into a date literal, ``1_000`` into 1000, comments into
 nothing).  So the tokens, as they are spelled, are held against an allow-list before anything is
-parsed.  The second gate, on the tree, is the table at the end of expression.py.
+parsed.  The second gate, on the tree, is the table at the end of sql_binder.py.
 """
 
 from __future__ import annotations

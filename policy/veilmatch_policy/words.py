@@ -76,7 +76,7 @@ def _others_learn(checked: CheckedPolicy) -> Iterator[str]:
     )
     for owner in contributors:
         yield (
-            f"{owner}: that the job ran and the number of slots; "
+            f"{owner}: the policy and who takes part, the number of slots and of {recipient}'s people; "
             "no answer, no result, not who else knows its people"
         )
     yield (

@@ -102,6 +102,11 @@ class _Outbox:
             except TransportError:
                 raise (self._ended or PeerUnavailableError("peer", "broke the stream off")) from None
 
+    def refuse(self, reason: Exception) -> None:
+        """Take no more messages: whoever received them has ended the call."""
+        self._ended = self._ended or reason
+        self.inbox.end(reason, discard=True)
+
     def end(self, reason: Exception, *, discard: bool = False) -> None:
         self._ended = self._ended or reason
         end = (
@@ -195,6 +200,7 @@ class MemoryNodes:
         def serve() -> None:
             self._nodes[name].tasks.run(there)
             there.close()
+            outward.refuse(StreamEnded(f"{name} has ended the stream"))
 
         thread = threading.Thread(target=serve, name=f"task of {name}")
         self._running.append(thread)

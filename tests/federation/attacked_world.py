@@ -66,9 +66,12 @@ def fails(federation, tap, run=None):
     return caught.value, logs
 
 
-def refused(federation):
-    """Every refusal of a node since the record was cleared: (node, code, public text)."""
-    return [(each.node, each.content.code, each.content.text) for each in federation.network.sent("refused")]
+def refused(federation, node=RECIPIENT):
+    """A node's refusals since the record was cleared: (code, public text).
+
+    Others may refuse as well, while the job is being closed under their hands.
+    """
+    return [(each.content.code, each.content.text) for each in federation.network.sent("refused", node=node)]
 
 
 def split(data, size=KEY_BITS // 4):

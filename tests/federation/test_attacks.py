@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import gmpy2
 import numpy as np
@@ -14,6 +15,7 @@ from attacked_world import (
     fails,
     job_key,
     join,
+    later,
     led,
     make,
     refusal,
@@ -21,19 +23,16 @@ from attacked_world import (
     rewrite,
     signed_again,
     split,
+    table,
 )
 from fakes.federation import KEY_BITS, Federation, tap_on
-from attacked_world import table
-from structlog.testing import capture_logs
 
-from veilmatch_coordinator.combination import Combiner
-from veilmatch_coordinator.errors import CoordinatorError, JobError
-from veilmatch_coordinator.pipeline import Pipeline
+from veilmatch_coordinator.errors import JobError
 from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_crypto import make_executor
 from veilmatch_crypto.ciphertexts import encrypt
 from veilmatch_crypto.packing import SLOT_BITS, Layout
-from veilmatch_node.errors import JobRefusedError
+from veilmatch_node.errors import JobRefusedError, StoreError
 from veilmatch_node.store import StoredJob
 from veilmatch_wire.v1 import job_pb2, node_pb2
 
@@ -81,10 +80,6 @@ def scaled(products, _parts, key):
     products[2] = products[2] ** 2 % key.n**2
 
 
-def contribution_scaled(products, parts, key):
-    duplicated(products, parts, key)
-
-
 def negated(products, _parts, key):
     products[2] = gmpy2.invert(products[2], key.n**2)
 
@@ -114,7 +109,6 @@ ATTACKS = (
     swapped,
     swapped_between_places,
     scaled,
-    negated,
     replaced_by_zero,
     contribution_replaced_by_zero,
     repeated_afresh,
@@ -141,8 +135,8 @@ def test_attack_on_a_ciphertext_ends_the_job_with_the_checks_code(federation, at
     result.unlink(missing_ok=True)
     error, logs = fails(federation, on_products(federation, attack))
 
-    [(node, code, text)] = refused(federation)
-    assert (node, code, error.exit_code) == (RECIPIENT, CHECK_FAILED, 5)
+    [(code, text)] = refused(federation)
+    assert (code, error.exit_code) == (CHECK_FAILED, 5)
     # The number of the ciphertext is for the recipient's own log, nobody is told.
     assert not re.search(r"\d", text)
     assert not re.search(r"\d", str(error))
@@ -168,38 +162,38 @@ def test_attack_a_ciphertext_taken_from_another_job(federation):
         products[2] = old[2] % key.n**2
 
     error, _ = fails(federation, on_products(federation, from_another_job))
-    assert refused(federation) == [(RECIPIENT, "malformed", str(error).removeprefix(f"{RECIPIENT}: "))]
+    assert refused(federation) == [("malformed", str(error).removeprefix(f"{RECIPIENT}: "))]
     assert error.exit_code == 5
     assert not re.search(r"\d", str(error))
 
 
-def test_attack_a_ciphertext_shifted_by_a_slot(federation):
-    """What leaves the plaintext's slots is malformed or fails its check, whichever is noticed first."""
-    error, _ = fails(federation, on_products(federation, shifted_by_a_slot))
-    [(node, code, _)] = refused(federation)
-    assert node == RECIPIENT
+@pytest.mark.parametrize("attack", [shifted_by_a_slot, negated])
+def test_attack_a_ciphertext_scaled_out_of_its_slots(federation, attack):
+    """Such a plaintext is malformed, or its check fails: whichever is noticed first."""
+    error, _ = fails(federation, on_products(federation, attack))
+    [(code, _)] = refused(federation)
     assert code in {CHECK_FAILED, "malformed"}
     assert error.exit_code == 5
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    "change",
     [
-        (lambda chunk: chunk[: -LAYOUT.ciphertext_bytes], "malformed"),
-        (lambda chunk: chunk + chunk[-LAYOUT.ciphertext_bytes :], "malformed"),
-        (lambda chunk: chunk[:-1], "malformed"),
-        (lambda _: b"", "malformed"),
-        (lambda chunk: bytes(len(chunk)), "malformed"),
-        (lambda chunk: b"\xff" * len(chunk), "malformed"),
+        lambda chunk: chunk[: -LAYOUT.ciphertext_bytes],
+        lambda chunk: chunk + chunk[-LAYOUT.ciphertext_bytes :],
+        lambda chunk: chunk[:-1],
+        lambda _: b"",
+        lambda chunk: bytes(len(chunk)),
+        lambda chunk: b"\xff" * len(chunk),
     ],
     ids=["one fewer", "one more", "cut", "empty", "zeros", "out of range"],
 )
-def test_attack_a_chunk_of_another_size_or_out_of_range(federation, change, code):
+def test_attack_a_chunk_of_another_size_or_out_of_range(federation, change):
     def spoil(passing):
         passing.content.ciphertexts = change(passing.content.ciphertexts)
 
     error, _ = fails(federation, tap_on("combined", spoil))
-    assert [(node, given) for node, given, _ in refused(federation)] == [(RECIPIENT, code)]
+    assert [code for code, _ in refused(federation)] == ["malformed"]
     assert error.exit_code == 5
 
 
@@ -223,7 +217,7 @@ def test_attack_a_whole_chunk_repeated_exchanged_or_left_out(federation, chunks)
         return None
 
     fails(federation, tap_on("combined", change))
-    assert {(node, code) for node, code, _ in refused(federation)} == {(RECIPIENT, "malformed")}
+    assert [code for code, _ in refused(federation)] == ["malformed"]
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -232,15 +226,15 @@ def test_attack_a_coordinator_that_concludes_before_the_last_chunk(federation):
         return [node_pb2.CoordinatorMessage(conclude=job_pb2.Conclude())] if passing.content.chunk else None
 
     fails(federation, tap_on("combined", conclude))
-    assert {(node, code) for node, code, _ in refused(federation)} == {(RECIPIENT, "out-of-order")}
+    assert [code for code, _ in refused(federation)] == ["out-of-order"]
 
 
 def test_attack_subtraction_from_the_slot_below_the_check_slot(tmp_path):
     """A borrow out of the slot below the check slot shows as a failed check: it must not say an answer.
 
-    The coordinator subtracts 2**40 there, in every ciphertext.  With three contributors and its own
-    word, the slot's integer is the sum of four uniform 40-bit words, so that one in 24 borrows, whether
-    everybody or nobody is eligible.
+    The coordinator subtracts 2**41 there, in every ciphertext.  With three contributors and its own
+    word, the slot's integer is the sum of four uniform 40-bit words, so that every second one
+    borrows, whether everybody or nobody is eligible.
     """
     counts = {}
     for case, value in (("everybody", 1), ("nobody", 9)):
@@ -252,17 +246,17 @@ def test_attack_subtraction_from_the_slot_below_the_check_slot(tmp_path):
             federation.link()
 
             def subtract(products, _parts, key):
-                amount = 1 << SLOT_BITS * LAYOUT.padding_index + 40
+                amount = 1 << SLOT_BITS * LAYOUT.padding_index + 41
                 products[:] = [product * (1 - amount * key.n) % key.n**2 for product in products]
 
             policy = POLICY.replace("among_at_most: 240\n", "")
-            _, logs = fails(federation, on_products(federation, subtract), lambda: federation.run(policy))
+            _, logs = fails(federation, on_products(federation, subtract), partial(federation.run, policy))
             [record] = [each for each in logs if each.get("code") == CHECK_FAILED]
             borrowed = record["reason"].partition("[")[2].count(",") + 1
             total = len(split(federation.network.sent("combined")[0].content.ciphertexts))
             counts[case] = (borrowed, total)
     for borrowed, total in counts.values():
-        expected, deviation = total / 24, np.sqrt(total / 24)
+        expected, deviation = total / 2, np.sqrt(total) / 2
         assert abs(borrowed - expected) < 6 * deviation, counts
 
 
@@ -319,8 +313,8 @@ def test_attack_equal_residues_are_refused_by_the_recipient(federation):
         products[3] = products[1] * (1 + 12345 * key.n) % key.n**2
 
     error, logs = fails(federation, on_products(federation, repeat))
-    [(node, code, text)] = refused(federation)
-    assert (node, code) == (RECIPIENT, "malformed")
+    [(code, text)] = refused(federation)
+    assert code == "malformed"
     assert "the same randomness" in text
     assert not re.search(r"\d", text + str(error))
     assert any("ciphertext 3 of the chunk" in each.get("reason", "") for each in logs)
@@ -422,7 +416,7 @@ def test_attack_closing_a_job_while_a_node_contributes(federation):
         next(slow)
         office.contributed("tax", digest)
         office.conversation.close_job("tax", digest)
-        with pytest.raises((JobRefusedError, StoreErrors)):
+        with pytest.raises((JobRefusedError, StoreError)):
             list(slow)
 
 
@@ -447,10 +441,8 @@ def test_attack_a_retry_with_fresh_noise(federation):
 
 def test_attack_a_paillier_key_used_again(federation):
     """Two manifests under one key: each would open what the other made."""
-    from datetime import UTC, datetime, timedelta
-
     store = federation.nodes["tax"].store
-    job, expires = StoredJob(b"{}", b"secrets", b"answers"), datetime.now(UTC) + timedelta(days=1)
+    job, expires = StoredJob(b"{}", b"secrets", b"answers"), later(1)
     store.start_job(b"1" * 32, job, key=b"k" * 32, expires=expires)
     with pytest.raises(JobRefusedError, match="Paillier key was used here before"):
         store.start_job(b"2" * 32, job, key=b"k" * 32, expires=expires)
@@ -492,16 +484,18 @@ def test_closing_a_job_erases_its_keys_and_ciphertexts(federation):
         digest = office.accept_all()
         tax = federation.nodes["tax"]
         [sent, *_] = office.contributed("tax", digest)
-        locked = tax.jobs._started(digest)[1].encode()
+        with tax.store._engine.connect() as connection:
+            asked = connection.exec_driver_sql("SELECT secrets FROM jobs WHERE state = 'started'")
+            [(sealed,)] = asked.tuples().all()
         office.conversation.close_job("tax", digest)
     with tax.store._engine.connect() as connection:
         row = connection.exec_driver_sql(
             "SELECT secrets, answers, state FROM jobs WHERE manifest_sha256 = ?", (digest,)
         ).one()
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     assert tuple(row) == (None, None, "closed")
-    assert sent.ciphertexts[:64] not in tax.disk.read_bytes()
-    assert locked[:32] not in tax.disk.read_bytes()
+    left = b"".join(tax.disk.with_name(tax.disk.name + suffix).read_bytes() for suffix in ("", "-wal"))
+    assert sent.ciphertexts[:64] not in left
+    assert sealed not in left
 
 
 # Whom the recipient asks about (protocol.md, 4.6).

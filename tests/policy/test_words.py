@@ -17,8 +17,8 @@ social (recipient): of its people with pension_month > 0 (at most 50000), who fu
 social (recipient): that police knows whoever fulfils all of it; exactly who is in police, where what is asked is true of everyone there
 social (recipient): more people's answers, if it inserts identities, up to its quota
 coordinator: the policy, the sizes of the tables, which pseudonyms occur in which departments, and which of them social asks about; no identity, value or answer, not who or how many match
-police: that the job ran and the number of slots; no answer, no result, not who else knows its people
-tax: that the job ran and the number of slots; no answer, no result, not who else knows its people
+police: the policy and who takes part, the number of slots and of social's people; no answer, no result, not who else knows its people
+tax: the policy and who takes part, the number of slots and of social's people; no answer, no result, not who else knows its people
 coordinator and social together: who fulfils all of what is asked, among everybody linked; which departments know the people of social
 social and all of police, tax but one together: the answer of that one
 any department and the coordinator together: which departments know its people"""

@@ -10,8 +10,7 @@ from processes.real_federation import COORDINATOR, RealFederation
 
 from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.parallel import in_parallel
-from veilmatch_coordinator.store import CoordinatorStore
-from veilmatch_crypto import AgreementKey, IdentityKey, Vault
+from veilmatch_crypto import AgreementKey, IdentityKey
 from veilmatch_policy.directory import Directory, open_directory
 from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.manifest import (
@@ -49,12 +48,11 @@ class HandDrivenOffice:
     def start_job(self, policy_text: str, *, chunk_ciphertexts: int) -> bytes:
         """Agree on a manifest with all participants (protocol.md, 7); its hash."""
         home = self.federation.home(COORDINATOR)
-        store = CoordinatorStore(
-            home / "state.sqlite", Vault(bytes.fromhex((home / "store.key").read_text().strip()))
-        )
-        epoch = store.newest_epoch()
-        store.close()
-        opened = reopen_epoch(epoch.statement)
+        newest = "SELECT number, statement, padded FROM epochs ORDER BY number DESC LIMIT 1"
+        [(number, statement, padded)] = self.federation.stored(COORDINATOR, newest)
+        slots = f"SELECT node, length(slots) / 4 FROM slots WHERE epoch = {number}"  # four bytes a person
+        people = dict(self.federation.stored(COORDINATOR, slots))
+        opened = reopen_epoch(statement)
         policy = parse_policy(policy_text.encode(), "policy")
         plan = derive_plan(policy)
         draft = Draft(
@@ -63,11 +61,11 @@ class HandDrivenOffice:
             directory=self.directory.digest.hex(),
             epoch=opened.context.hex(),
             linkage=opened.epoch.linkage,
-            padded=epoch.padded,
+            padded=padded,
             policy=policy_text,
             reference_date=policy.reference_date or opened.epoch.reference_date,
             recipient=plan.recipient,
-            recipient_rows=epoch.people(plan.recipient),
+            recipient_rows=people[plan.recipient],
             participants=plan.participants,
             outcomes=tuple(OutcomeEntry(index=o.index, contributors=o.contributors) for o in plan.outcomes),
             key_bits=2048,

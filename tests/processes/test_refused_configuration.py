@@ -52,24 +52,24 @@ def test_all_is_well_but_the_address(homes, member):
     assert "cannot listen there; the port is in use" in line
 
 
-@pytest.mark.parametrize(
-    ("member", "key"),
-    [
-        *(("tax", f"{key}.key") for key in ("identity", "sealing", "store", "officer", "node")),
-        *((COORDINATOR, f"{key}.key") for key in ("identity", "store", "node")),
-    ],
-)
+@pytest.mark.parametrize("member", SERVE)
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_key_that_others_can_read(homes, member, key, mode):
-    path = homes / member / key
-    path.chmod(mode)
-    assert refusal(homes, member, SettingsError) == f"{path}: others can read this key; run chmod 600 on it"
+def test_every_key_that_others_can_read(homes, member, mode):
+    settings = tomllib.loads((homes / member / "config.toml").read_text())
+    keys = [*settings["keys"].values(), settings["tls"]["key"]]
+    assert len(keys) == {"tax": 5, COORDINATOR: 2}[member]
+    for key in keys:
+        path = homes / member / key
+        path.chmod(mode)
+        line = refusal(homes, member, SettingsError)
+        assert line == f"{path}: others can read this key; run chmod 600 on it"
+        path.chmod(0o600)
 
 
 @pytest.mark.parametrize("member", SERVE)
 @pytest.mark.parametrize("data", [b"", b"00" * 31, b"zz" * 32, b"\xff" * 64])
 def test_a_key_that_is_none_is_not_repeated(homes, member, data):
-    path = homes / member / "store.key"
+    path = homes / member / "identity.key"
     path.write_bytes(data)
     assert refusal(homes, member, SettingsError) == f"{path}: is not a key of 32 bytes in hex; restore it"
 

@@ -27,7 +27,9 @@ from veilmatch_transport.settings import (
     read_directory,
     read_secret,
     read_tls,
+    require_member,
 )
+from veilmatch_transport.sqlite import durable_engine, forget_erased
 from veilmatch_transport.streams import WorkStream, open_stream, serve_stream
 from veilmatch_transport.tls import TlsIdentity, server_name
 
@@ -55,12 +57,15 @@ __all__ = [
     "as_refusal",
     "call",
     "caller",
+    "durable_engine",
+    "forget_erased",
     "load_settings",
     "open_channel",
     "open_stream",
     "read_directory",
     "read_secret",
     "read_tls",
+    "require_member",
     "responses",
     "serve_stream",
     "server_name",

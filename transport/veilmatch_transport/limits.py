@@ -3,7 +3,7 @@
 from typing import Final
 
 # The largest messages are one chunk of ciphertexts (default 512 of 768 bytes at 3072 bits: 393,216),
-# one OPRF batch (8,192 elements of 32 bytes: 262,144, and a signature a trustee) and 32,768 pseudonyms
+# one OPRF batch (4,096 elements of 32 bytes: 131,072, and a signature a trustee) and 32,768 pseudonyms
 # of 32 bytes: 1 MiB.  Twice the largest leaves room for what surrounds the payload, and no more than
 # that can a peer make us hold for one message.
 MESSAGE_BYTES: Final = 2 * 1024 * 1024

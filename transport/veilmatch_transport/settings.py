@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from veilmatch_crypto import fingerprint
 from veilmatch_policy.directory import Directory, open_directory
 from veilmatch_transport.tls import TlsIdentity
 
@@ -111,6 +112,15 @@ def read_directory(federation: Federation, *, oldest: int) -> Directory:
     except (ValueError, UnicodeError):
         signature = b""
     return open_directory(data, signature, bytes.fromhex(federation.root), oldest=oldest)
+
+
+def require_member(directory: Directory, name: str, role: str, tls: TlsIdentity) -> None:
+    """Raise SettingsError unless the directory lists ``name`` with this role and our certificate."""
+    if directory.roles_of(name, fingerprint(tls.certificate)) != frozenset({role}):
+        raise SettingsError(
+            f"{name}: the directory lists no {role} of this name with this certificate; "
+            "check name, tls.certificate and federation.directory"
+        )
 
 
 def read_tls(tls: Tls) -> TlsIdentity:

@@ -168,9 +168,9 @@ def open_stream(
     """Call ``method`` (a stub's attribute) of the member ``peer`` and return our end of the stream.
 
     Whoever opens a stream also ends it, by ``with``, ``finish`` or ``cancel``; a call that is left alone
-    stays open.  ``timeout`` limits the whole stream, in seconds.  Never waits: that the peer cannot be reached, or
-    refuses, is raised by the first ``send`` or ``receive`` that notices.  Raises PeerUnavailableError only
-    when the channel was closed.
+    stays open.  ``timeout`` limits the whole stream, in seconds.  Never waits: that the peer cannot be
+    reached, or refuses, is raised by the first ``send`` or ``receive`` that notices.  Raises
+    PeerUnavailableError only when the channel was closed.
     """
     outbox: Mailbox[_Sent] = Mailbox(limits.QUEUED_MESSAGES)
     inbox: Mailbox[_Received] = Mailbox(limits.QUEUED_MESSAGES)
