@@ -51,9 +51,12 @@ def answer_words(
     """Turn one chunk's answers, shape (people,), into words: 0 where the condition holds, else noise.
 
     protocol.md, 4.3.  ``noise`` is the node's ``noise_key``: the noise of a slot is a function of
-    it, the outcome and the slot, so asking twice gives the same words.
+    it, the outcome and the slot, so asking twice gives the same words.  The padding slot always
+    has noise: a coordinator that knew its sum could zero it, and a borrow from the last person's
+    slot would run through it into the check slot (protocol.md, 4.2).
     """
     fails = layout.spread(~holds)
+    fails[:, layout.padding_index] = True
     words = words40(noise, outcome, chunk, fails.size).reshape(fails.shape)
     words *= fails
     return words
@@ -86,8 +89,11 @@ class ContributorMasks:
 
         Of a pair the earlier adds and the later subtracts; the coordinator's mask is added.
         ``shared`` gives the X25519 result with each other member by name.  Raises ValueError
-        where ``name`` is not a contributor and KeyError where a member is missing.
+        where ``name`` is not a contributor, or coordinator or recipient is one (its pair mask would
+        be the coordinator's mask, and cancel it), and KeyError where a member is missing.
         """
+        if coordinator in contributors or recipient in contributors or coordinator == recipient:
+            raise ValueError("coordinator, recipient and contributors are different members")
         place = contributors.index(name)
 
         def key(other: str) -> bytes:

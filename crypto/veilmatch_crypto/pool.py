@@ -3,8 +3,10 @@
 Both are ``concurrent.futures`` executors, so a cluster's client can take their place.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
 
@@ -25,11 +27,35 @@ class InlineExecutor(Executor):
         return future
 
 
-def make_executor(workers: int) -> Executor:
-    """An executor with ``workers`` processes; with one, the work stays in this process.
+class WorkerProcesses(Executor):
+    """A pool of spawned processes that outlives the death of its workers.
 
-    Worker processes are spawned: a fork would copy gRPC's threads' locks in whatever state.
+    What a killed worker had in hand fails with BrokenProcessPool; the next call gets new workers.
+    Workers are spawned: a fork would copy gRPC's threads' locks in whatever state.
     """
-    if workers == 1:
-        return InlineExecutor()
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool = self._start()
+        self._replacing = threading.Lock()
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Run ``fn`` in a worker."""
+        with self._replacing:
+            try:
+                return self._pool.submit(fn, *args, **kwargs)
+            except BrokenProcessPool:
+                self._pool = self._start()
+                return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers."""
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+
+
+def make_executor(workers: int) -> Executor:
+    """An executor with ``workers`` processes; with one, the work stays in this process."""
+    return InlineExecutor() if workers == 1 else WorkerProcesses(workers)

@@ -145,6 +145,8 @@ def open_directory(data: bytes, signature: bytes, root: bytes, *, oldest: int = 
     coordinators = [name for name, member in file.members.items() if member.role == "coordinator"]
     if len(coordinators) != 1:
         raise DirectoryError("directory", f"{len(coordinators)} coordinators", "a federation has one")
+    if len(set(file.trustees)) != len(file.trustees):
+        raise DirectoryError("directory", "names a trustee twice", "name each once")
     for trustee in file.trustees:
         if trustee not in file.members or file.members[trustee].role != "node":
             raise DirectoryError("directory", f"trustee {trustee} is no node", "name departments as trustees")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from veilmatch_crypto import PublicKey, SignatureRefusedError, encode_tuple, verify
+from veilmatch_crypto import MAX_CONTRIBUTIONS, PublicKey, SignatureRefusedError, encode_tuple, verify
 from veilmatch_policy import canonical
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import LinkageMode, OpenEpoch
@@ -63,7 +63,7 @@ class Draft(BaseModel):
     outcomes: Annotated[tuple[OutcomeEntry, ...], Field(min_length=1, max_length=1)]
     key_bits: Literal[2048, 3072]
     chunk_ciphertexts: Annotated[int, Field(ge=1, le=CHUNK_CIPHERTEXTS)]
-    expires: datetime
+    expires: AwareDatetime
 
     def encode(self) -> bytes:
         """Return the canonical bytes that the parties' keys are signed over."""
@@ -174,6 +174,12 @@ def _compare_plan(draft: Draft, policy: Policy, epoch: OpenEpoch) -> None:
         raise ManifestError("manifest", "names other contributors than the policy", "nothing was contributed")
     if (draft.recipient, draft.participants) != (plan.recipient, plan.participants):
         raise ManifestError("manifest", "names other participants than the policy", "nothing was contributed")
+    strangers = set(plan.participants) - set(epoch.epoch.nodes)
+    if strangers:
+        # A coordinator or operator among them would be given what only departments may have.
+        raise ManifestError(
+            "manifest", f"{', '.join(sorted(strangers))} is no node of the epoch", "correct the policy"
+        )
     if draft.reference_date != (policy.reference_date or epoch.epoch.reference_date):
         raise ManifestError(
             "manifest", "names another reference date than policy and epoch", "nothing was contributed"

@@ -141,7 +141,11 @@ def test_answers_are_zero_where_the_condition_holds_and_fixed_noise_elsewhere() 
     holds = np.arange(PEOPLE) % 3 == 0
     words = answer_words(holds, key, LAYOUT, 2, 1)
     assert np.array_equal(LAYOUT.gather(words, PEOPLE) == 0, holds)
-    assert not words[:, LAYOUT.data_slots :].any()
+    assert not words[:, LAYOUT.check_index].any()
+    # The padding slot has noise whatever the answers: protocol.md, 4.2.
+    padding = words[:, LAYOUT.padding_index]
+    assert padding.all()
+    assert len(np.unique(padding)) == len(padding)
     assert np.array_equal(words, answer_words(holds, key, LAYOUT, 2, 1))
     # The noise of a slot does not depend on the answers of others.
     others = answer_words(np.zeros(PEOPLE, bool), key, LAYOUT, 2, 1)

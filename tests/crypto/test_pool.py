@@ -1,6 +1,10 @@
 """Both executors behave alike: results, failures with their notes, and keys across the boundary."""
 
-from concurrent.futures import Executor, ProcessPoolExecutor
+import os
+import signal
+import time
+from concurrent.futures import Executor
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -31,11 +35,32 @@ def test_a_failure_arrives_with_its_own_class(executor: Executor) -> None:
         executor.submit(open_chunk, small_key(), b"x").result()
 
 
+_SET_HERE: list[bool] = []
+
+
+def _set_there() -> list[bool]:
+    return _SET_HERE
+
+
 def test_one_worker_is_this_process_and_more_are_spawned() -> None:
-    with make_executor(1) as inline, make_executor(2) as pool:
-        assert isinstance(inline, InlineExecutor)
-        assert isinstance(pool, ProcessPoolExecutor)
-        assert pool._mp_context.get_start_method() == "spawn"
+    assert isinstance(make_executor(1), InlineExecutor)
+    with make_executor(2) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+        _SET_HERE.append(True)  # a forked worker would have it
+        assert pool.submit(_set_there).result() == []
+
+
+def _until_it_is_noticed(pool: Executor) -> None:
+    for _ in range(100):
+        pool.submit(time.sleep, 0.05).result()
+
+
+def test_a_pool_outlives_its_killed_workers() -> None:
+    with make_executor(2) as pool:
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        with pytest.raises(BrokenProcessPool):
+            _until_it_is_noticed(pool)
+        assert pool.submit(os.getpid).result() != os.getpid()
 
 
 def test_what_is_submitted_inline_runs_at_once() -> None:
