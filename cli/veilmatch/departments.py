@@ -12,6 +12,8 @@ from veilmatch_policy.examples import run_examples
 from veilmatch_policy.policy import Policy, load_policy
 
 RESERVED = frozenset({"coordinator", "operator"})  # names of members that are no department
+# Folders beside those of the policies' results: no recipient may write among what an auditor gets.
+_FOLDERS = frozenset({"evidence", "reports", "logs"})
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,15 @@ def load_departments(folder: Path) -> Mapping[str, Department]:
 
 
 def load_policies(paths: Sequence[Path]) -> list[Policy]:
-    """Read policies.  Raises UsageError where one is not there or two have one name, and PolicyError."""
+    """Read policies.  Raises UsageError where one is not there, or its name is another's, and PolicyError."""
     for path in paths:
         if path.is_dir() or not path.exists():
             raise UsageError(f"{path}: is no file; check the policy's path")
     policies = [load_policy(path) for path in paths]
     names = [policy.name for policy in policies]
     for name in names:
+        if name.casefold() in _FOLDERS:  # file systems may fold case
+            raise UsageError(f"{name}: is the name of another folder of the output; rename the policy")
         if names.count(name) > 1:
             raise UsageError(f"{name}: is the name of two policies; rename one")
     return policies

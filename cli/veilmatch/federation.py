@@ -90,6 +90,7 @@ def make_federation(
             {
                 "name": name,
                 **({"listen": plan.address} if plan.address else {"connect": True}),
+                "linkage": ["oprf", "shared-key"],
                 "workers": workers,
                 "store": "state.sqlite",
                 "reports": str(out / "reports" / name),

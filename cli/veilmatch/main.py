@@ -129,7 +129,6 @@ def node_serve(config: Config) -> None:
     """Run a department's node until it is told to stop."""
     from veilmatch_node.serve import serve  # noqa: PLC0415  a process loads its own role only: half the start
 
-    _log_to_standard_error()
     serve(config)
     _leave()
 
@@ -139,13 +138,13 @@ def coordinator_serve(config: Config) -> None:
     """Run the coordinator until it is told to stop."""
     from veilmatch_coordinator.serve import serve  # noqa: PLC0415  same
 
-    _log_to_standard_error()
     serve(config)
     _leave()
 
 
 def main() -> None:
     """Run the command line; every refusal is one line on standard error and an exit code."""
+    _log_to_standard_error()
     # A `local run` that is told to stop stops its members too, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _one_line():
@@ -181,7 +180,7 @@ def _leave() -> NoReturn:
 
 
 def _refuse(text: str, exit_code: int) -> None:
-    show.messages.print(text, markup=False, soft_wrap=True)
+    show.messages.print(text, soft_wrap=True)
     sys.exit(exit_code)
 
 
@@ -193,5 +192,6 @@ def _log_to_standard_error() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        # Standard error as it is when a line is written: standard output holds results only.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )

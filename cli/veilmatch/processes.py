@@ -13,6 +13,9 @@ from veilmatch.errors import ProcessError
 
 _STOP_SECONDS = 10.0  # the services' own grace period and a little
 _LOOPBACK = "127.0.0.1"
+_REFUSALS = frozenset(
+    {2, 3, 4, 5}
+)  # exit codes that come with a line that says what to do (docs/exit-codes.md)
 
 
 @contextmanager
@@ -51,12 +54,13 @@ class Members:
                 )
 
     def check(self) -> None:
-        """Raise ProcessError naming a member whose process has ended."""
+        """Raise ProcessError naming a member whose process has ended, with its own last line where it refused."""
         for name, process in self.running.items():
             if process.poll() is not None:
-                raise ProcessError(
-                    f"{name}: its process ended ({_ending(process.returncode)}); see {self.logs / name}.log"
-                )
+                log = self.logs / f"{name}.log"
+                said = _refusal(log) if process.returncode in _REFUSALS else ""
+                why = said or f"its process ended ({_ending(process.returncode)}); see {log}"
+                raise ProcessError(f"{name}: {why}")
 
     def stop(self) -> None:
         """Ask all to stop, wait, and kill what is left."""
@@ -69,6 +73,12 @@ class Members:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _refusal(log: Path) -> str:
+    """The last line of a member's log, where it is not one of its records (JSON objects)."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "" if not lines or lines[-1].startswith("{") else lines[-1]
 
 
 def _ending(code: int) -> str:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 _STAGES = {"link": "rows linked", "contribute": "slots contributed", "open": "slots opened"}
 
-# Progress and remarks go to standard error, results to standard output.
-messages = Console(stderr=True, highlight=False)
-output = Console(highlight=False)
+# Progress and remarks go to standard error, results to standard output.  Nothing that is printed is markup:
+# a policy's title is shown as it is written.
+messages = Console(stderr=True, highlight=False, markup=False, emoji=False)
+output = Console(highlight=False, markup=False, emoji=False)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,13 @@ class Bars:
 @contextmanager
 def bars(title: str) -> Iterator[Bars]:
     """Show a title and bars while the context is open."""
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    messages.print(f"[bold]{title}[/bold]")
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    messages.print(title, style="bold")
     with Progress(*columns, console=messages) as progress:
         yield Bars(progress)
 
@@ -60,18 +67,23 @@ def results(rows: Sequence[Row]) -> None:
     if compared:
         table.add_column("equals the plaintext answer")
     for row in rows:
-        cells = [row.policy, f"{row.eligible:,}", f"{row.seconds:.1f}", f"{row.transferred:,}"]
+        cells: list[str | Text] = [
+            row.policy,
+            f"{row.eligible:,}",
+            f"{row.seconds:.1f}",
+            f"{row.transferred:,}",
+        ]
         if compared:
-            cells.append("yes" if row.equal else "[red]NO[/red]")
+            cells.append("yes" if row.equal else Text("NO", style="red"))
         table.add_row(*cells)
     output.print(table)
 
 
 def lines(heading: str, texts: Sequence[str]) -> None:
-    """Print a heading and lines below it, as they are: a policy's text is not markup."""
-    output.print(heading, style="bold", markup=False)
+    """Print a heading and lines below it."""
+    output.print(heading, style="bold")
     for text in texts:
-        output.print(f"  {text}", markup=False, soft_wrap=True)
+        output.print(f"  {text}", soft_wrap=True)
 
 
 def row_of(result: Mapping[str, object], equal: bool | None = None) -> Row:

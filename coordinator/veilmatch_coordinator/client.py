@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import grpc
+import structlog
 
 from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_coordinator.slots import LARGEST
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Confirmation
 from veilmatch_policy.manifest import PartyKeys
@@ -27,12 +29,15 @@ from veilmatch_transport import (
 )
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
 
+_log = structlog.get_logger(__name__)
+
 Stream = WorkStream[node_pb2.CoordinatorMessage, node_pb2.NodeMessage]
 Batch = linkage_pb2.OprfBatch  # relayed as it is: only nodes and trustees read it
 
 _EXIT_CODES = {Code.POLICY_REFUSED: 3, Code.DATA_REFUSED: 4}  # of the command that asked (policies.md)
 _LAST = frozenset({"done", "refused"})  # after these a task's stream has nothing more to say
 _SLOT_BYTES = 1 << 20  # a message of slots: 262,144 people
+_END_SECONDS = 10.0  # that a node has to end a stream after its task is done
 
 
 class Contribution(NamedTuple):
@@ -117,6 +122,9 @@ class Conversation:
             else:
                 stream.cancel()
             self._nodes.release(stream)
+        if kind is None:
+            for stream in self._streams:
+                _finish(stream)
 
     def abort(self, _error: BaseException) -> None:
         """Break all streams off: whoever waits for one of them is woken."""
@@ -232,7 +240,10 @@ class LinkTask:
 
     def ready(self) -> int:
         """Wait until the node has read its data; how many distinct people it has."""
-        return self._line.receive("link_ready").link_ready.people
+        people = self._line.receive("link_ready").link_ready.people
+        if people >= LARGEST:
+            raise NodeFailedError(f"{self._line.name}: says that it has {people} people; check its release")
+        return people
 
     def deliver_keys(self, sealed: bytes) -> Confirmation:
         """Deliver the sealed keys; the node's confirmation of them."""
@@ -263,14 +274,15 @@ class LinkTask:
         """Give an evaluated batch back."""
         self._line.send(node_pb2.CoordinatorMessage(batch=batch))
 
-    def pseudonyms(self) -> bytes:
-        """Return the node's pseudonyms, after ``batches`` has ended."""
+    def pseudonyms(self, size: int) -> bytes:
+        """Return the node's pseudonyms, after ``batches`` has ended; at most ``size`` bytes are taken."""
+        parts = _Parts(self._line.name, size)
         message = self._first_part or self._line.receive("pseudonyms")
-        parts = [message.pseudonyms.pseudonyms]
+        parts.add(message.pseudonyms.pseudonyms)
         while not message.pseudonyms.last:
             message = self._line.receive("pseudonyms")
-            parts.append(message.pseudonyms.pseudonyms)
-        return b"".join(parts)
+            parts.add(message.pseudonyms.pseudonyms)
+        return bytes(parts.data)
 
     def send_slots(self, slots: bytes, padded: int) -> None:
         """Tell the node its slots (uint32, little-endian) and wait until it kept them."""
@@ -340,14 +352,14 @@ class OpenTask:
     def __init__(self, line: _Line) -> None:
         self._line = line
 
-    def presented(self) -> bytes:
-        """Return the bitmap of the slots that the recipient asks about."""
-        parts = []
+    def presented(self, size: int) -> bytes:
+        """Return the bitmap of the slots that the recipient asks about; at most ``size`` bytes are taken."""
+        parts = _Parts(self._line.name, size)
         while True:
             message = self._line.receive("presented").presented
-            parts.append(message.bitmap)
+            parts.add(message.bitmap)
             if message.last:
-                return b"".join(parts)
+                return bytes(parts.data)
 
     def send_combined(self, outcome: int, chunk: int, ciphertexts: bytes) -> None:
         """Send one product chunk."""
@@ -364,6 +376,28 @@ class OpenTask:
         report = job_pb2.JobReport(seconds=seconds, bytes_sent=traffic.sent, bytes_received=traffic.received)
         self._line.send(node_pb2.CoordinatorMessage(conclude=job_pb2.Conclude(report=report)))
         self._line.receive("done")
+
+
+class _Parts:
+    """What a node sends in parts, up to the size that it can have: a node must not fill our memory."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = size
+        self.data = bytearray()
+
+    def add(self, part: bytes) -> None:
+        """Append a part.  Raises NodeFailedError beyond the size."""
+        if len(self.data) + len(part) > self._size:
+            raise NodeFailedError(f"{self._name}: sent more than was asked for; check its release")
+        self.data += part
+
+
+def _finish(stream: Stream) -> None:
+    try:
+        stream.finish(_END_SECONDS)
+    except PeerError as error:  # all that the task was for has come: the node's end changes nothing
+        _log.warning("work stream not ended", node=stream.peer, reason=str(error))
 
 
 @contextmanager

@@ -7,8 +7,8 @@ class CoordinatorError(Exception):
     exit_code = 5  # of the command that asked (policies.md)
 
 
-class ConfigurationError(CoordinatorError):
-    """The configuration file is wrong."""
+class RequestError(CoordinatorError):
+    """The operator asks for something that there is not."""
 
     exit_code = 2
 

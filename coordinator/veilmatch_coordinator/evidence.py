@@ -11,7 +11,10 @@ from veilmatch_policy import canonical
 
 
 class JobEvidence:
-    """One job's folder: ``manifest.json``, ``NAME/OUTCOME-CHUNK.bin``, ``digests.json``."""
+    """One job's folder: ``manifest.json``, ``digests.json``, ``report.json``, and the chunks.
+
+    A chunk is a file ``OUTCOME-CHUNK.bin`` in ``contributions/NAME``, ``B`` or ``product``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,21 +27,29 @@ class JobEvidence:
 
     def contribution(self, name: str, outcome: int, chunk: int, ciphertexts: bytes, signature: bytes) -> None:
         """Keep a contribution with its maker's signature over its digest."""
-        self._keep(name, outcome, chunk, ciphertexts, {"signature": signature.hex()})
+        self._keep(f"contributions/{name}", outcome, chunk, ciphertexts, signature)
 
     def combined(self, outcome: int, chunk: int, blank: bytes, product: bytes, signature: bytes) -> None:
         """Keep the coordinator's own ciphertexts and the product, with its signature over both digests."""
-        self._keep("B", outcome, chunk, blank, {"signature": signature.hex()})
-        self._keep("product", outcome, chunk, product, {"signature": signature.hex()})
+        self._keep("B", outcome, chunk, blank, signature)
+        self._keep("product", outcome, chunk, product, signature)
+
+    def digests(self) -> None:
+        """Write the list of what was kept, also of a job that failed: its evidence is looked at first."""
+        (self._folder / "digests.json").write_bytes(canonical.encode(self._digests))
 
     def report(self, report: dict[str, object]) -> None:
-        """Write the digests' list and the coordinator's copy of the result, which says nothing about matches."""
-        (self._folder / "digests.json").write_bytes(canonical.encode(self._digests))
+        """Write the coordinator's copy of the result, which says nothing about matches."""
         (self._folder / "report.json").write_bytes(canonical.encode(report))
 
-    def _keep(self, maker: str, outcome: int, chunk: int, data: bytes, more: dict[str, str]) -> None:
-        path = self._folder / maker / f"{outcome}-{chunk}.bin"
-        path.parent.mkdir(exist_ok=True)
+    def _keep(self, place: str, outcome: int, chunk: int, data: bytes, signature: bytes) -> None:
+        path = self._folder / place / f"{outcome}-{chunk}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        self._digests.append({"maker": maker, "outcome": outcome, "chunk": chunk, "sha256": digest, **more})
+        self._digests.append(
+            {
+                "file": path.relative_to(self._folder).as_posix(),
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "signature": signature.hex(),
+            }
+        )

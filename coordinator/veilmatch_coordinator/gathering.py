@@ -30,14 +30,14 @@ class Gathering:
         ``fail`` was given.
         """
         with self._changed:
+            if chunk >= self._chunks:
+                raise self._unwanted(name)
             self._changed.wait_for(lambda: self._failure is not None or chunk < self._taken + WINDOW)
             if self._failure is not None:
                 raise self._failure
             place = self._waiting.setdefault(chunk, {})
-            if chunk < self._taken or chunk >= self._chunks or name in place:
-                raise JobError(
-                    f"job: {name} sent a chunk twice or one that was not asked for; check its release"
-                )
+            if chunk < self._taken or name in place:
+                raise self._unwanted(name)
             place[name] = ciphertexts
             self._changed.notify_all()
 
@@ -61,6 +61,10 @@ class Gathering:
                 self._taken = chunk + 1
                 self._changed.notify_all()
             yield chunk, {name: parts[name] for name in self._contributors}
+
+    @staticmethod
+    def _unwanted(name: str) -> JobError:
+        return JobError(f"job: {name} sent a chunk twice or one that was not asked for; check its release")
 
     def _is_complete(self, chunk: int) -> bool:
         return len(self._waiting.get(chunk, ())) == len(self._contributors)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from veilmatch_coordinator.client import Conversation, Nodes
+from veilmatch_coordinator.client import Conversation, Nodes, PrepareTask
 from veilmatch_coordinator.combination import Combiner
 from veilmatch_coordinator.errors import JobError, NodeFailedError
 from veilmatch_coordinator.evidence import JobEvidence
@@ -25,7 +26,7 @@ from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.pipeline import Pipeline
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
-from veilmatch_crypto import AgreementKey, IdentityKey
+from veilmatch_crypto import AgreementKey, IdentityKey, KeyRefusedError
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.manifest import (
@@ -90,17 +91,19 @@ class Jobs:
         started = time.monotonic()
         draft = self._draft(policy, derive_plan(policy), epoch, key_bits)
         agreement, secret = AgreementKey.generate(), os.urandom(32)
-        with self._nodes.conversation() as conversation:
-            manifest, data = self._agree(conversation, draft, policy, agreement)
-        try:
-            key = hashlib.sha256(manifest.paillier().to_bytes()).digest()
-            self._store.start_job(manifest.digest, data, key)
-            combiner = Combiner(manifest, coordinator=self._name, agreement=agreement, secret=secret)
-            evidence = JobEvidence(self._evidence / policy.name / draft.job)
-            evidence.manifest(data)
+        with ExitStack() as afterwards:
+            with self._nodes.conversation() as conversation:
+                tasks = {name: conversation.prepare(name, draft.encode()) for name in draft.participants}
+                manifest, data = self._draw_up(tasks, conversation, draft, policy, agreement)
+                combiner = self._combiner(manifest, agreement, secret)
+                self._store.start_job(manifest.digest, data, _modulus(manifest))
+                # Before any node has the manifest: whoever accepts it is told to close, also where another refuses.
+                afterwards.callback(self._erase, manifest)
+                evidence = JobEvidence(self._evidence / policy.name / draft.job)
+                afterwards.callback(evidence.digests)
+                evidence.manifest(data)
+                _deliver(tasks, manifest, data)
             return self._compute(manifest, combiner, evidence, epoch, progress, started)
-        finally:
-            self._erase(manifest)
 
     def _compute(
         self,
@@ -143,24 +146,27 @@ class Jobs:
                 except NodeFailedError:
                     _log.warning("job not closed", node=name, job=manifest.draft.job)
 
-    def _agree(
-        self, conversation: Conversation, draft: Draft, policy: Policy, agreement: AgreementKey
+    def _draw_up(
+        self,
+        tasks: Mapping[str, PrepareTask],
+        conversation: Conversation,
+        draft: Draft,
+        policy: Policy,
+        agreement: AgreementKey,
     ) -> tuple[Manifest, bytes]:
-        """Draft to all, keys from all, manifest to all (7, steps 1 to 3); the manifest and its bytes."""
+        """Keys from all (7, steps 1 and 2); the manifest and its bytes."""
         drafted = draft.encode()
-        tasks = {name: conversation.prepare(name, drafted) for name in draft.participants}
         keys = in_parallel({name: task.keys for name, task in tasks.items()}, on_failure=conversation.abort)
         signature = self._identity.sign(signed_keys(drafted, self._name, agreement.public, b""))
         own = PartyKeys(name=self._name, agreement=agreement.public.hex(), signature=signature.hex())
         data = encode_manifest(drafted, {**keys, self._name: own})
-        manifest = open_manifest(data, drafted, policy, self._directory, own)
-        accepted = in_parallel(
-            {name: partial(task.accept, data) for name, task in tasks.items()}, on_failure=conversation.abort
-        )
-        for name, digest in accepted.items():
-            if digest != manifest.digest:
-                raise JobError(f"job: {name} accepted another manifest; check who is on the line")
-        return manifest, data
+        return open_manifest(data, drafted, policy, self._directory, own), data
+
+    def _combiner(self, manifest: Manifest, agreement: AgreementKey, secret: bytes) -> Combiner:
+        try:
+            return Combiner(manifest, coordinator=self._name, agreement=agreement, secret=secret)
+        except KeyRefusedError as error:
+            raise JobError(f"job: a key that a party gave is refused ({error}); check its release") from None
 
     def _draft(self, policy: Policy, plan: Plan, epoch: StoredEpoch, key_bits: int) -> Draft:
         opened = reopen_epoch(epoch.statement)
@@ -189,6 +195,25 @@ class Jobs:
                 "expires": (datetime.now(UTC) + _EXPIRES).replace(microsecond=0),
             }
         )
+
+
+def _deliver(tasks: Mapping[str, PrepareTask], manifest: Manifest, data: bytes) -> None:
+    """Manifest to all (7, step 3).
+
+    Where one refuses, the others are waited for, not broken off: who is in the middle of accepting
+    when it is told to close would keep the job.
+    """
+    accepted = in_parallel(
+        {name: partial(task.accept, data) for name, task in tasks.items()}, on_failure=lambda _: None
+    )
+    for name, digest in accepted.items():
+        if digest != manifest.digest:
+            raise JobError(f"job: {name} accepted another manifest; check who is on the line")
+
+
+def _modulus(manifest: Manifest) -> bytes:
+    """The hash of the Paillier modulus: with another generator it would be the same key (4.1)."""
+    return hashlib.sha256(manifest.paillier().n.to_bytes(manifest.draft.key_bits // 8, "big")).digest()
 
 
 def _own_copy(report: JobReport, manifest: Manifest) -> dict[str, object]:

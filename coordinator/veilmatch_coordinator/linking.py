@@ -15,7 +15,7 @@ from typing import TypeVar
 from veilmatch_coordinator.client import Batch, LinkTask, Nodes, TrusteeTask
 from veilmatch_coordinator.errors import LinkageError
 from veilmatch_coordinator.parallel import in_parallel
-from veilmatch_coordinator.slots import assign_slots, read_pseudonyms
+from veilmatch_coordinator.slots import PSEUDONYM_BYTES, assign_slots, read_pseudonyms
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
 from veilmatch_policy.epoch import OpenEpoch
 
@@ -74,7 +74,7 @@ def link(
                 task.answer(relay.evaluate(batch))
                 evaluated += len(batch.elements) // 32
                 progress("link", name, min(evaluated, people[name]), people[name])
-            return task.pseudonyms()
+            return task.pseudonyms(PSEUDONYM_BYTES * people[name])
 
         collected = all_at_once(collect)
         pseudonyms = {name: read_pseudonyms(name, data) for name, data in collected.items()}

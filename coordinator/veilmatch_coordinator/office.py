@@ -7,11 +7,11 @@ from datetime import date
 from pathlib import Path
 
 from veilmatch_coordinator.client import Nodes
-from veilmatch_coordinator.errors import JobError
+from veilmatch_coordinator.errors import JobError, RequestError
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, Progress, link
 from veilmatch_coordinator.store import CoordinatorStore
-from veilmatch_crypto import IdentityKey
+from veilmatch_crypto import KEY_BITS, IdentityKey
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Epoch, LinkageMode, open_epoch, signed_statement
 
@@ -45,13 +45,17 @@ class Office:
 
     def link(self, mode: LinkageMode, reference_date: str, progress: Progress) -> tuple[str, Linkage]:
         """Link a new epoch of all departments; its name and figures.  Raises CoordinatorError."""
+        try:
+            day = date.fromisoformat(reference_date)
+        except ValueError:
+            raise RequestError("office: the reference date is no day; write it as 2025-12-31") from None
         epoch = Epoch(
             epoch=os.urandom(16).hex(),
             federation=self._directory.federation,
             directory=self._directory.digest.hex(),
             linkage=mode,
             slots="union",
-            reference_date=date.fromisoformat(reference_date),
+            reference_date=day,
             nodes=self._directory.nodes,
             trustees=self._directory.trustees,
         )
@@ -63,6 +67,9 @@ class Office:
 
     def run(self, policy: bytes, key_bits: int, progress: Progress) -> JobReport:
         """Run a policy over the newest epoch.  Raises CoordinatorError or PolicyError."""
+        if key_bits not in KEY_BITS:
+            lengths = " or ".join(map(str, KEY_BITS))
+            raise RequestError(f"office: {key_bits} bits is no length of a key; ask for {lengths}")
         with self._alone():
             return self._jobs.run(policy, key_bits, progress)
 

@@ -7,7 +7,8 @@ what it needs, so encryption, combination and opening overlap.
 
 import threading
 import time
-from concurrent.futures import Executor
+from collections import deque
+from concurrent.futures import Executor, Future
 from functools import partial
 
 import numpy as np
@@ -24,6 +25,8 @@ from veilmatch_coordinator.store import CoordinatorStore, StoredChunk
 from veilmatch_crypto import IdentityKey, SignatureRefusedError, verify
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.manifest import Manifest, signed_combined, signed_contribution
+
+_UNDER_WAY = 8  # chunks in combination: a pool's workers have work, memory stays bounded
 
 
 class Pipeline:
@@ -79,8 +82,9 @@ class Pipeline:
 
     def _take_presented(self, recipient: OpenTask) -> None:
         padded = self._manifest.draft.padded
-        bitmap = recipient.presented()
-        if len(bitmap) != -(-padded // 8):
+        size = -(-padded // 8)
+        bitmap = recipient.presented(size)
+        if len(bitmap) != size:
             raise JobError(
                 "job: the recipient presented another number of slots than the epoch has; check its release"
             )
@@ -91,9 +95,14 @@ class Pipeline:
     def _collect(self, name: str, task: ContributeTask, started: float) -> None:
         identity = self._directory.identity(name)
         people = self._combiner.chunks
+        expected = 0
         for part in task.contributions():
-            if part.outcome != self._combiner.outcome or part.chunk >= len(people):
-                raise JobError(f"job: {name} sent a chunk that was not asked for; check its release")
+            # In order and whole: others wait for a chunk that does not come, and for one far ahead of its turn.
+            if (part.outcome, part.chunk) != (self._combiner.outcome, expected) or expected == len(people):
+                raise JobError(
+                    f"job: {name} sent a chunk out of order or one that was not asked for; check its release"
+                )
+            expected += 1
             statement = signed_contribution(self._manifest.digest, part.outcome, part.chunk, part.ciphertexts)
             try:
                 verify(identity, statement, part.signature)
@@ -106,28 +115,44 @@ class Pipeline:
                 self._evidence.contribution(name, part.outcome, part.chunk, part.ciphertexts, part.signature)
             self._gathering.put(name, part.chunk, part.ciphertexts)
             self._progress("contribute", name, people[part.chunk].stop, people[-1].stop)
+        if expected < len(people):
+            raise JobError(f"job: {name} ended before it had sent all its chunks; check its release")
         self.seconds["contribute"] = max(self.seconds["contribute"], time.monotonic() - started)
 
     def _combine(self, recipient: OpenTask) -> None:
-        combiner, digest = self._combiner, self._manifest.digest
-        for chunk, contributions in self._gathering.complete():
-            started = time.monotonic()
-            words = combiner.own_words(chunk)
-            combined: Combined = self._executor.submit(
-                combine, combiner.key, contributions, words, combiner.ciphertexts
-            ).result()
-            with self._admitting:
-                combiner.admit_own(combined)
-                statement = signed_combined(digest, combiner.outcome, chunk, combined.blank, combined.product)
-                self._evidence.combined(
-                    combiner.outcome, chunk, combined.blank, combined.product, self._identity.sign(statement)
+        combiner = self._combiner
+        under_way: deque[tuple[int, Future[Combined]]] = deque()
+        try:
+            for chunk, contributions in self._gathering.complete():
+                started = time.monotonic()
+                words = combiner.own_words(chunk)
+                future = self._executor.submit(
+                    combine, combiner.key, contributions, words, combiner.ciphertexts
                 )
-            # 4.7: on disk before it leaves.
-            self._store.keep_chunk(
-                digest, combiner.outcome, chunk, StoredChunk(combined.blank, combined.product)
+                under_way.append((chunk, future))
+                self.seconds["combine"] += time.monotonic() - started
+                while under_way and (len(under_way) == _UNDER_WAY or under_way[0][1].done()):
+                    self._send(recipient, *under_way.popleft())
+            while under_way:
+                self._send(recipient, *under_way.popleft())
+        finally:
+            for _, future in under_way:
+                future.cancel()
+
+    def _send(self, recipient: OpenTask, chunk: int, future: Future[Combined]) -> None:
+        combiner, digest = self._combiner, self._manifest.digest
+        started = time.monotonic()
+        combined = future.result()
+        with self._admitting:
+            combiner.admit_own(combined)
+            statement = signed_combined(digest, combiner.outcome, chunk, combined.blank, combined.product)
+            self._evidence.combined(
+                combiner.outcome, chunk, combined.blank, combined.product, self._identity.sign(statement)
             )
-            self.seconds["combine"] += time.monotonic() - started
-            recipient.send_combined(combiner.outcome, chunk, combined.product)
+        # 4.7: on disk before it leaves.
+        self._store.keep_chunk(digest, combiner.outcome, chunk, StoredChunk(combined.blank, combined.product))
+        self.seconds["combine"] += time.monotonic() - started
+        recipient.send_combined(combiner.outcome, chunk, combined.product)
 
     def _follow(self, recipient: OpenTask) -> None:
         name = self._manifest.draft.recipient

@@ -18,6 +18,7 @@ from veilmatch_transport import (
     read_directory,
     read_secret,
     read_tls,
+    require_key,
     require_member,
 )
 
@@ -38,19 +39,22 @@ def serve(path: Path) -> None:
         store.set_directory_version(directory.version)
         require_member(directory, config.name, "coordinator", tls)
         store.close_interrupted()
+        identity = IdentityKey.from_bytes(read_secret(config.keys.identity))
+        require_key(config.keys.identity, identity.public, directory.identity(config.name))
         executor = stack.enter_context(make_executor(config.workers))
         attachments = Attachments()
         nodes = Nodes(directory, tls, attachments)
         stack.callback(nodes.close)
         office = Office(
-            identity=IdentityKey.from_bytes(read_secret(config.keys.identity)),
+            identity=identity,
             directory=directory,
             store=store,
             nodes=nodes,
             executor=executor,
             evidence=config.evidence,
         )
-        server = stack.enter_context(Server(tls, RoleGate(directory.federation, directory, ROLES)))
+        gate = RoleGate(directory.federation, directory, ROLES)
+        server = stack.enter_context(Server(tls, gate, members=len(directory.members)))
         for service, add in register(office, attachments, server.stopping).items():
             server.add(service, add)
         port = server.start(config.listen)

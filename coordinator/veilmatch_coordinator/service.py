@@ -13,7 +13,7 @@ import grpc
 import structlog
 
 from veilmatch_coordinator.client import Stream
-from veilmatch_coordinator.errors import CoordinatorError
+from veilmatch_coordinator.errors import CoordinatorError, RequestError
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.office import Office
 from veilmatch_policy.epoch import LinkageMode
@@ -45,7 +45,7 @@ class Attachments:
     """Nodes that dialled in: offers go out on their Attach calls, work streams come back."""
 
     def __init__(self) -> None:
-        self._offers: dict[str, queue.SimpleQueue[str]] = {}
+        self._offers: dict[str, queue.SimpleQueue[str | None]] = {}  # None: a newer call took over
         self._open: dict[str, tuple[str, Future[Stream]]] = {}
         self._released: dict[int, threading.Event] = {}
         self._changed = threading.Condition()
@@ -63,10 +63,11 @@ class Attachments:
         try:
             return stream.result(_OPENED_WITHIN)
         except TimeoutError:
-            raise PeerUnavailableError(name, "did not open a work stream", "look at its log") from None
-        finally:
             with self._changed:
                 self._open.pop(offer, None)
+            if stream.done():  # at the last moment: somebody must use it and release it
+                return stream.result()
+            raise PeerUnavailableError(name, "did not open a work stream", "look at its log") from None
 
     def release(self, stream: Stream) -> None:
         """Let the call of a stream end; a second time does nothing."""
@@ -76,22 +77,27 @@ class Attachments:
             released.set()
 
     def attach(self, name: str, wanted: Callable[[], bool]) -> Iterator[str]:
-        """Yield the offers for a node while its call is wanted; its newest call gets them."""
-        offers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        """Yield the offers for a node while its call is wanted; a newer call of the node ends this one."""
+        offers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         with self._changed:
             # What the node's last call did not bring through, because the node or its connection died.
             for offer, (node, _) in self._open.items():
                 if node == name:
                     offers.put(offer)
+            if name in self._offers:
+                self._offers[name].put(None)
             self._offers[name] = offers
             self._changed.notify_all()
         _log.info("attached", node=name)
         try:
             while wanted():
                 try:
-                    yield offers.get(timeout=_LOOK)
+                    made = offers.get(timeout=_LOOK)
                 except queue.Empty:
                     continue
+                if made is None:
+                    return
+                yield made
         finally:
             with self._changed:
                 if self._offers.get(name) is offers:
@@ -107,7 +113,7 @@ class Attachments:
             if waiting is None or name != stream.peer:
                 raise RefusalError(Code.NOT_FOUND, f"{stream.peer} opened a stream that nobody asked for")
             released = self._released[id(stream)] = threading.Event()
-        waiting.set_result(stream)
+            waiting.set_result(stream)  # in one step with the offer's end: `open` must not miss it
         released.wait()
         with self._changed:
             del self._released[id(stream)]
@@ -157,7 +163,7 @@ class OfficeServicer(coordinator_pb2_grpc.OfficeServicer):
 
         def work(progress: Progress) -> coordinator_pb2.Event:
             if request.linkage not in _LINKAGES:
-                raise RefusalError(Code.MALFORMED, "no linkage mode", detail="name a linkage mode")
+                raise RequestError("office: that is no linkage mode; ask for oprf or shared-key")
             epoch, linked = self._office.link(_LINKAGES[request.linkage], request.reference_date, progress)
             return coordinator_pb2.Event(
                 linked=coordinator_pb2.Linked(

@@ -19,7 +19,7 @@ from veilmatch_crypto import permutation
 
 PSEUDONYM_BYTES = 32  # HMAC-SHA-256
 _LEAST_DUMMIES = 1024  # protocol.md, 3 step 4: below max(1024, 1 per cent of the union)
-_LARGEST = 2**31  # slots are 32-bit numbers on the wire
+LARGEST = 2**31  # slots are 32-bit numbers on the wire
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def assign_slots(pseudonyms: Mapping[str, NDArray[np.bytes_]]) -> SlotAssignment
     padded = len(union) + dummies
     if padded == 0:
         padded = 1  # nobody anywhere is still a job that runs
-    if padded >= _LARGEST:
+    if padded >= LARGEST:
         raise LinkageError(
-            f"linkage: {padded} people are more than an epoch holds ({_LARGEST}); split the federation"
+            f"linkage: {padded} people are more than an epoch holds ({LARGEST}); split the federation"
         )
     order = permutation(os.urandom(32), padded).astype(np.uint32)
     slots: dict[str, NDArray[np.uint32]] = {}

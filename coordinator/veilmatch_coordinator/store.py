@@ -57,7 +57,7 @@ _jobs = Table(
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
-    # The recipient's Paillier key, hashed: a key seen before is refused (protocol.md, 4.1).
+    # The recipient's Paillier modulus, hashed: one seen before is refused (protocol.md, 4.1).
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("presented", LargeBinary),
 )
@@ -151,7 +151,7 @@ class CoordinatorStore:
             )
 
     def start_job(self, digest: bytes, manifest: bytes, key: bytes) -> None:
-        """Record a manifest as started; ``key`` is the hash of the recipient's Paillier key.
+        """Record a manifest as started; ``key`` is the hash of the recipient's Paillier modulus.
 
         Raises JobError where either was used before.
         """

@@ -6,7 +6,6 @@ and serves exactly as if the coordinator had dialled.
 
 import threading
 
-import grpc
 import structlog
 
 from veilmatch_node.service import Tasks
@@ -49,9 +48,5 @@ class Attachment:
                 self._stub.Work, self._coordinator, metadata=(("veilmatch-offer", offer),)
             ) as stream:
                 self._tasks.run(stream)
-        except (
-            PeerError,
-            grpc.RpcError,
-            ValueError,
-        ) as error:  # ValueError: the channel was closed meanwhile
-            _log.warning("work stream lost", reason=type(error).__name__)
+        except PeerError as error:
+            _log.warning("work stream lost", reason=str(error))

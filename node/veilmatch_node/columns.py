@@ -7,6 +7,7 @@ than people write ('1e3', '0x1F', '1_000').
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -17,10 +18,10 @@ from duckdb import DuckDBPyConnection
 from numpy.typing import NDArray
 
 from veilmatch_node.cells import BLANKS, Cells
-from veilmatch_node.errors import DataError
+from veilmatch_node.errors import DataError, ExpressionError
 from veilmatch_node.expressions import OwnExpression
 from veilmatch_policy.catalog import Column
-from veilmatch_policy.column_types import ColumnType
+from veilmatch_policy.column_types import LARGEST_WHOLE, ColumnType
 from veilmatch_policy.errors import CatalogError
 
 _CELLS = "cells"  # the text cells, as DuckDB sees them while a table is read
@@ -48,7 +49,7 @@ _FALSE = "('false', '0', 'no')"
 class Values:
     """The columns of one table with their types, row by row as in its ``Cells``.
 
-    ``table``: BIGINT, DECIMAL(38,s), VARCHAR, BOOLEAN or DATE, NULL where empty or unreadable.
+    ``table``: BIGINT, DECIMAL(18+s,s), VARCHAR, BOOLEAN or DATE, NULL where empty or unreadable.
     ``unreadable``: masks of the rows with a cell that could not be read, with the reason.
     """
 
@@ -79,10 +80,11 @@ def read_values(
     A column without an expression is the cells' column of the same name.  ``codes`` translates a
     column's local codes before they are read; one that it does not list is unreadable.
 
-    Integers are digits with an optional sign; decimals have at most the declared digits behind the
-    point, zeros aside; booleans are true/false, 1/0 or yes/no in any case; dates are YYYY-MM-DD;
-    blanks around any of these do not count.  Raises CatalogError for an expression that DuckDB
-    refuses or whose type is not exact, DataError for a value outside its column's declared range.
+    Integers are digits with an optional sign; decimals have at most 18 digits before the point and the
+    declared ones behind it, zeros aside; booleans are true/false, 1/0 or yes/no in any case; dates are
+    YYYY-MM-DD, years 1 to 9999; blanks around any of these do not count.  Raises CatalogError for an
+    expression that DuckDB refuses or whose type is not exact, DataError for a value outside its
+    column's declared range.
     """
     if not columns:
         return Values(pa.table({}), ())
@@ -163,7 +165,7 @@ def _reading(cell: str, column_type: ColumnType) -> str:
             return _guarded(trimmed, r"[+-]?[0-9]+", "BIGINT")
         case "decimal":
             fraction = rf"\.[0-9]{{0,{scale}}}0*"
-            return _guarded(trimmed, rf"[+-]?([0-9]+({fraction})?|{fraction})", f"DECIMAL(38,{scale})")
+            return _guarded(trimmed, rf"[+-]?([0-9]+({fraction})?|{fraction})", _decimal(scale))
         case "boolean":
             lower = f"lower({trimmed})"
             return f"CASE WHEN {lower} IN {_TRUE} THEN true WHEN {lower} IN {_FALSE} THEN false END"
@@ -180,6 +182,11 @@ def _translation(cell: str, codes: Mapping[str, str]) -> str:
     return f"CASE {_trimmed(cell)} {cases} END"
 
 
+def _decimal(scale: int) -> str:
+    # No wider: what a condition can make of a cell rests on it (sql_binder.py).
+    return f"DECIMAL({LARGEST_WHOLE + scale},{scale})"
+
+
 def _trimmed(cell: str) -> str:
     # DuckDB's trim takes a list of characters, and a hundred times as long for it.
     return f"regexp_replace({cell}, '^{BLANKS}|{BLANKS}$', '', 'g')"
@@ -194,9 +201,11 @@ def _result_type(connection: DuckDBPyConnection, own: OwnExpression, column: Col
     try:
         return connection.sql(f"SELECT (\n{own.sql}\n) FROM {_CELLS}").types[0].id  # noqa: S608  a checked expression
     except duckdb.Error as error:
-        reason = str(error).partition("\n")[0]
-        raise CatalogError(
-            f"{where}.{column.name}", f"DuckDB refuses the expression ({reason})", "correct it"
+        raise ExpressionError(
+            f"{where}.{column.name}",
+            "DuckDB refuses the expression",
+            "correct it",
+            detail=str(error).partition("\n")[0],
         ) from error
 
 
@@ -205,12 +214,15 @@ def _conversion(cell: str, result: str, column: Column, where: str) -> str:
     kind, scale = column.type.kind, column.type.scale
     if result == "varchar":
         return _reading(cell, column.type)
-    target = {"integer": "BIGINT", "decimal": f"DECIMAL(38,{scale})", "date": "DATE"}.get(kind)
-    if (column.type.numeric and result in {*_INTEGERS, "decimal"}) or (
-        kind == "date" and result == "timestamp"
-    ):
-        return f"TRY(CASE WHEN CAST({cell} AS {target}) = {cell} THEN CAST({cell} AS {target}) END)"
-    if (kind, result) in {("boolean", "boolean"), ("date", "date")}:
+    target = {"integer": "BIGINT", "decimal": _decimal(scale), "date": "DATE"}.get(kind)
+    exact = f"CAST({cell} AS {target}) = {cell}"
+    if column.type.numeric and result in {*_INTEGERS, "decimal"}:
+        return f"TRY(CASE WHEN {exact} THEN CAST({cell} AS {target}) END)"
+    if kind == "date" and result in {"date", "timestamp"}:
+        # DuckDB's dates reach further than those that years and days can count from.
+        counted = f"{cell} BETWEEN DATE '{date.min}' AND DATE '{date.max}'"
+        return f"TRY(CASE WHEN {counted} AND {exact} THEN CAST({cell} AS {target}) END)"
+    if kind == result == "boolean":
         return cell
     what = (
         "is floating point, which is not exact"

@@ -15,7 +15,7 @@ from adbc_driver_manager import Error as DatabaseError
 from adbc_driver_postgresql import dbapi
 
 from veilmatch_node.cells import Cells
-from veilmatch_node.errors import DataError
+from veilmatch_node.errors import DataError, ExpressionError
 from veilmatch_node.expressions import OwnExpression
 from veilmatch_policy.catalog import Column, DatabaseSource
 from veilmatch_policy.errors import CatalogError
@@ -128,12 +128,19 @@ def _refused(error: DatabaseError, name: str, where: str) -> DataError | Catalog
     match (error.sqlstate or "")[:2]:
         case "42":  # syntax and names: the message quotes the catalog's SQL, there is no row yet
             said = re.search(r"ERROR: +([^\n]*)", str(error))
-            reason = said[1] if said else f"SQLSTATE {error.sqlstate}"
-            what = f"the database '{name}' refuses the query ({reason})"
-            return CatalogError(where, what, "correct the catalog's table, columns and expressions")
+            return ExpressionError(
+                where,
+                f"the database '{name}' refuses the query",
+                "correct the catalog's table, columns and expressions",
+                detail=said[1] if said else f"SQLSTATE {error.sqlstate}",
+            )
         case "22":  # data
-            what = f"an expression fails on a row in the database '{name}' (SQLSTATE {error.sqlstate})"
-            return DataError(where, what, "let the expression give NULL where it cannot give a value")
+            return DataError(
+                where,
+                f"an expression fails on a row in the database '{name}'",
+                "let the expression give NULL where it cannot give a value",
+                detail=f"SQLSTATE {error.sqlstate}",
+            )
         case "" | "08" | "28" | "3D" | "57":
             return DataError(
                 where,
@@ -141,8 +148,12 @@ def _refused(error: DatabaseError, name: str, where: str) -> DataError | Catalog
                 "check its URL, its account and that it runs",
             )
         case _:
-            what = f"the database '{name}' cannot answer (SQLSTATE {error.sqlstate})"
-            return DataError(where, what, "look into its log")
+            return DataError(
+                where,
+                f"the database '{name}' cannot answer",
+                "look into its log",
+                detail=f"SQLSTATE {error.sqlstate}",
+            )
 
 
 def _quote(name: str) -> str:

@@ -26,41 +26,42 @@ _READ_BYTES = 256 << 10
 _REPLACEMENT = "\ufffd"  # what a decoder puts where the bytes are no character
 
 
-def header(folder: Path, source: FileSource) -> tuple[str, ...]:
+def header(folder: Path, source: FileSource, *, where: str) -> tuple[str, ...]:
     """The names of the file's columns, in order.
 
-    Raises DataError when the file is missing, unreadable or empty.
+    Raises DataError, about ``where``, when the file is missing, unreadable or empty.
     """
     path = folder / source.file
     if _is_parquet(path):
-        return tuple(_open_parquet(path).schema_arrow.names)
-    with _open(path) as raw:
-        reader, _, _ = _open_csv(path, raw, source, columns=None)
+        return tuple(_open_parquet(path, where).schema_arrow.names)
+    with _open(path, where) as raw:
+        reader, _, _ = _open_csv(path, raw, source, columns=None, where=where)
         return tuple(reader.schema.names)
 
 
-def read(folder: Path, source: FileSource, columns: Sequence[str], *, identifier: str) -> Cells:
+def read(folder: Path, source: FileSource, columns: Sequence[str], *, identifier: str, where: str) -> Cells:
     """Read these columns of the file as text, NULL for the source's spellings of "nothing".
 
     ``columns`` are different names from the header, among them the ``identifier`` column's.
 
-    Raises DataError when the file is missing, empty, or cannot be cut into rows and cells.
+    Raises DataError, about ``where``, when the file is missing, empty, or cannot be cut into rows and cells.
     """
     path = folder / source.file
     if _is_parquet(path):
-        return _read_parquet(path, source, columns, identifier)
-    with _open(path) as raw:
-        reader, text, ragged = _open_csv(path, raw, source, columns)
+        return _read_parquet(path, source, columns, identifier, where)
+    with _open(path, where) as raw:
+        reader, text, ragged = _open_csv(path, raw, source, columns, where)
         try:
             table = reader.read_all()
         except (pa.ArrowInvalid, UnicodeError) as error:
-            raise _malformed(path) from error
+            raise _malformed(path, where) from error
     if text.quotation_marks % 2:
         # A cell that is opened and never closed would swallow the rest of the file without a word.
         raise DataError(
-            str(path),
+            where,
             "the number of quotation marks is odd, so a quoted cell is not closed",
             "close it, and double every quotation mark inside a quoted cell",
+            detail=str(path),
         )
     rows = np.setdiff1d(np.arange(1, table.num_rows + len(ragged) + 1), ragged, assume_unique=True)
     garbled = {}
@@ -100,21 +101,24 @@ class _Utf8Stream(io.RawIOBase):
         return piece
 
 
-def _open(path: Path) -> io.BufferedReader:
+def _open(path: Path, where: str) -> io.BufferedReader:
     try:
         return path.open("rb")
     except FileNotFoundError:
         raise DataError(
-            str(path), "there is no such file", "put it there or correct the catalog's source"
+            where, "there is no such file", "put it there or correct the catalog's source", detail=str(path)
         ) from None
     except OSError as error:
         raise DataError(
-            str(path), f"the file cannot be read ({error.strerror})", "give the node's user access to it"
+            where,
+            "the file cannot be read",
+            "give the node's user access to it",
+            detail=f"{path}: {error.strerror}",
         ) from error
 
 
 def _open_csv(
-    path: Path, raw: io.BufferedReader, source: FileSource, columns: Sequence[str] | None
+    path: Path, raw: io.BufferedReader, source: FileSource, columns: Sequence[str] | None, where: str
 ) -> tuple[csv.CSVStreamingReader, _Utf8Stream, list[int]]:
     """Open the file; the list fills with the numbers of the ragged rows as the reader reads."""
     text = _Utf8Stream(raw, source.encoding)
@@ -139,18 +143,24 @@ def _open_csv(
             ),
         )
     except (pa.ArrowInvalid, UnicodeError) as error:
-        raise _malformed(path) from error
+        raise _malformed(path, where) from error
     return reader, text, ragged
 
 
-def _malformed(path: Path) -> DataError:
+def _malformed(path: Path, where: str) -> DataError:
     # Arrow's own message quotes the row.
     if path.stat().st_size == 0:
-        return DataError(str(path), "the file is empty", "export it again, with a first line of column names")
+        return DataError(
+            where,
+            "the file is empty",
+            "export it again, with a first line of column names",
+            detail=str(path),
+        )
     return DataError(
-        str(path),
+        where,
         "the file cannot be cut into rows and cells",
         "check its encoding, delimiter and quotation marks against the catalog's source",
+        detail=str(path),
     )
 
 
@@ -158,32 +168,37 @@ def _is_parquet(path: Path) -> bool:
     return path.suffix == ".parquet"
 
 
-def _open_parquet(path: Path) -> parquet.ParquetFile:
-    with _open(path):  # the errors of a missing file are the same for both formats
+def _open_parquet(path: Path, where: str) -> parquet.ParquetFile:
+    with _open(path, where):  # the errors of a missing file are the same for both formats
         pass
     try:
         return parquet.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise DataError(str(path), "this is not a Parquet file", "export it again") from error
+        raise DataError(where, "this is not a Parquet file", "export it again", detail=str(path)) from error
 
 
-def _read_parquet(path: Path, source: FileSource, columns: Sequence[str], identifier: str) -> Cells:
+def _read_parquet(
+    path: Path, source: FileSource, columns: Sequence[str], identifier: str, where: str
+) -> Cells:
     try:
-        stored = _open_parquet(path).read(columns=list(columns), use_threads=False)
+        stored = _open_parquet(path, where).read(columns=list(columns), use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(str(path), "the file is damaged", "export it again") from error
+        raise DataError(where, "the file is damaged", "export it again", detail=str(path)) from error
     texts = []
     for name in columns:
         if pa.types.is_floating(stored[name].type):
             raise DataError(
-                str(path),
+                where,
                 f"column {name} is floating point, which cannot be exact",
                 "export it as a decimal or as text",
+                detail=str(path),
             )
         try:
             texts.append(stored[name].cast(pa.string()))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(str(path), f"column {name} has no form as text", "export it as text") from error
+            raise DataError(
+                where, f"column {name} has no form as text", "export it as text", detail=str(path)
+            ) from error
     table = pa.table(dict(zip(columns, texts, strict=True)))
     return Cells(_without_nulls(table, source, {}), identifier, np.arange(1, table.num_rows + 1))
 

@@ -24,8 +24,9 @@ def check_fresh(
         if today - day > timedelta(days=table.stale_after):
             raise DataError(
                 f"{catalog.department}.{name}",
-                f"describes {day}, more than {table.stale_after} days ago",
+                f"describes a day more than {table.stale_after} days ago",
                 "bring the data up to date and correct as_of",
+                detail=day.isoformat(),
             )
 
 

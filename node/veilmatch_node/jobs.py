@@ -7,16 +7,16 @@ everything it froze; only then contribute or open.  No network: the service carr
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from veilmatch_crypto import AgreementKey, IdentityKey, PrivateKey, encrypt_chunk, generate
+from veilmatch_crypto import AgreementKey, IdentityKey, PrivateKey, PublicKey, encrypt_chunk, generate
 from veilmatch_node.answers import DataFolder, FrozenAnswers, answer
 from veilmatch_node.contributor import Contributor
 from veilmatch_node.errors import JobRefusedError
+from veilmatch_node.in_order import in_order
 from veilmatch_node.people import SlotTable
 from veilmatch_node.recipient import Recipient
 from veilmatch_node.report import Report
@@ -98,7 +98,6 @@ class NodeJobs:
         self._store = store
         self._data = data
         self._executor = executor
-        self._one_at_a_time = threading.Lock()  # two contribute tasks of one manifest must not race
 
     def prepare(self, draft: bytes) -> "PreparedJob":
         """Verify a draft and give fresh keys for it (7, steps 1 and 2).
@@ -124,7 +123,8 @@ class NodeJobs:
         """Yield this node's contributions under a started manifest, in order.
 
         What was made before is resent byte for byte; what is new is on disk before it is yielded
-        (4.7).  Raises JobRefusedError where the manifest never started here or is closed.
+        (4.7).  Raises JobRefusedError where the manifest never started here, StoreError where it is closed
+        meanwhile.
         """
         manifest, secrets, answers = self._started(digest)
         contributor = Contributor(
@@ -135,12 +135,21 @@ class NodeJobs:
             noise_secret=secrets.noise,
             holds=answers.holds,
         )
-        for outcome, chunk in contributor.places():
-            with self._one_at_a_time:
-                made = self._store.chunk(digest, outcome, chunk) or self._make(
-                    contributor, digest, outcome, chunk
-                )
-            yield SignedChunk(outcome, chunk, made.ciphertexts, made.signature)
+
+        def encrypting() -> Iterator[tuple[tuple[int, int, StoredChunk | None], Future[bytes]]]:
+            for outcome, chunk in contributor.places():
+                made = self._store.chunk(digest, outcome, chunk)
+                if made is None:
+                    words = contributor.words(outcome, chunk)
+                    call = self._executor.submit(encrypt_chunk, contributor.key, words, contributor.expected)
+                else:
+                    call = Future()
+                    call.set_result(made.ciphertexts)
+                yield (outcome, chunk, made), call
+
+        for (outcome, chunk, made), ciphertexts in in_order(encrypting()):
+            kept = made or self._keep(digest, outcome, chunk, ciphertexts)
+            yield SignedChunk(outcome, chunk, kept.ciphertexts, kept.signature)
 
     def begin_opening(self, digest: bytes) -> Recipient:
         """Return the recipient's protocol object of a started manifest, once ever.
@@ -165,7 +174,7 @@ class NodeJobs:
         manifest, _, _ = self._started(digest)
         stored = self._store.epoch(bytes.fromhex(manifest.draft.epoch))
         if stored is None:
-            raise JobRefusedError("job", "its epoch is not linked at this node", "link again")
+            raise JobRefusedError("job", "its epoch is not this node's newest", "submit it again")
         return manifest, SlotTable.decode(stored.people)
 
     def close_expired(self) -> None:
@@ -176,11 +185,7 @@ class NodeJobs:
         """Erase a job's keys, answers and ciphertexts."""
         self._store.close_job(digest)
 
-    def _make(self, contributor: Contributor, digest: bytes, outcome: int, chunk: int) -> StoredChunk:
-        words = contributor.words(outcome, chunk)
-        ciphertexts = self._executor.submit(
-            encrypt_chunk, contributor.key, words, contributor.expected
-        ).result()
+    def _keep(self, digest: bytes, outcome: int, chunk: int, ciphertexts: bytes) -> StoredChunk:
         signature = self._identity.sign(signed_contribution(digest, outcome, chunk, ciphertexts))
         return self._store.keep_chunk(digest, outcome, chunk, StoredChunk(ciphertexts, signature))
 
@@ -199,7 +204,7 @@ class NodeJobs:
         stored = self._store.epoch(context)
         if stored is None:
             raise JobRefusedError(
-                "job", "names an epoch that is not linked at this node", "link, then submit again"
+                "job", "names an epoch that is not the newest linked at this node", "link, then submit again"
             )
         return reopen_epoch(stored.statement), stored
 
@@ -227,10 +232,13 @@ class NodeJobs:
             tell_owner=tell_owner,
         )
         job = StoredJob(data, prepared.secrets.encode(), answers.encode())
-        self._store.start_job(
-            manifest.digest, job, key=hashlib.sha256(key.to_bytes()).digest(), expires=manifest.draft.expires
-        )
+        self._store.start_job(manifest.digest, job, key=_modulus_hash(key), expires=manifest.draft.expires)
         return manifest
+
+
+def _modulus_hash(key: PublicKey) -> bytes:
+    """What is remembered of a key; without h, or the same modulus would pass under another h."""
+    return hashlib.sha256(key.n.to_bytes(key.bits // 8, "big")).digest()
 
 
 @dataclass(frozen=True)

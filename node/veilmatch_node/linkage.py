@@ -7,7 +7,9 @@ pseudonyms.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from veilmatch_crypto import AgreementKey, BoundBatch, IdentityKey, OprfKey, Quota, Requester, Sealed, Trustee
+from veilmatch_crypto import (
+    AgreementKey,
+    BoundBatch,
+    IdentityKey,
+    OprfKey,
+    Quota,
+    Requester,
+    Sealed,
+    SealError,
+    Trustee,
+)
 from veilmatch_node import epoch_keys
 from veilmatch_node.answers import DataFolder
 from veilmatch_node.epoch_keys import EpochKeys
@@ -26,18 +38,26 @@ from veilmatch_node.report import Report
 from veilmatch_node.source import load
 from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch
 from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import Confirmation, OpenEpoch
+from veilmatch_policy.epoch import Confirmation, LinkageMode, OpenEpoch
 
 _TRUSTEE_KEY = "oprf-key"  # the setting that holds this trustee's scalar; it outlives epochs
+_TURN_SECONDS = 5.0  # a linkage whose coordinator broke it off needs a moment to notice
+_SLOT_BYTES = 4  # of a slot on the wire: little-endian
+_MOST_SLOTS = 2**31  # far more than there are people; a bitmap of it is 256 MiB
 
 
 @dataclass(frozen=True)
 class NodeKeys:
-    """A node's long-lived keys; the officer's only where one machine stands for all."""
+    """A node's long-lived keys, and how many identities it may have evaluated.
+
+    ``quota`` is what its data officer signed.  ``officer`` is the officer's own key, only where one
+    machine stands for all: then the node signs whatever number it needs.
+    """
 
     identity: IdentityKey
     sealing: AgreementKey
     officer: IdentityKey | None
+    quota: Quota | None = None
 
     def __repr__(self) -> str:
         return "NodeKeys(...)"
@@ -47,13 +67,48 @@ class NodeLinkage:
     """All linkages of one node."""
 
     def __init__(
-        self, name: str, *, keys: NodeKeys, directory: Directory, store: NodeStore, data: DataFolder
+        self,
+        name: str,
+        *,
+        keys: NodeKeys,
+        directory: Directory,
+        store: NodeStore,
+        data: DataFolder,
+        modes: Collection[LinkageMode],
     ) -> None:
+        """Take the node's parts; ``modes`` are the linkage modes that its department agrees to."""
         self.name = name
         self.keys = keys
         self.directory = directory
         self.store = store
         self._data = data
+        self._modes = modes
+        self._turn = threading.Lock()
+
+    def require_mode(self, epoch: OpenEpoch) -> None:
+        """Raise LinkageError for a mode that this node was not set to: the coordinator alone picks it."""
+        if epoch.epoch.linkage not in self._modes:
+            raise LinkageError(
+                "linkage",
+                f"{self.name} does not take part in {epoch.epoch.linkage} mode",
+                f"link in {' or '.join(self._modes)} mode, or agree on another and set linkage at every node",
+            )
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the one linkage that this node takes part in at a time.
+
+        Two at once would blind the same new identities twice, and the trustees would count both.
+        Raises LinkageError where another one does not end.
+        """
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
+            raise LinkageError(
+                "linkage", f"another one is under way at {self.name}", "link when it has ended"
+            )
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def draw_keys(self, epoch: OpenEpoch) -> dict[str, Sealed]:
         """First trustee: draw the epoch's secret and seal it to every node (3 step 3)."""
@@ -77,10 +132,7 @@ class NodeLinkage:
 
     def trustee(self, epoch: OpenEpoch) -> Trustee:
         """Trustee: the object that evaluates the epoch's batches (3 step 2)."""
-        scalar = self.store.setting(_TRUSTEE_KEY)
-        if scalar is None:
-            scalar = OprfKey.generate().to_bytes()
-            self.store.set_setting(_TRUSTEE_KEY, scalar)
+        scalar = self.store.setting_once(_TRUSTEE_KEY, OprfKey.generate().to_bytes())
         return Trustee(
             self.name,
             self.keys.identity,
@@ -93,7 +145,16 @@ class NodeLinkage:
         )
 
     def begin(self, epoch: OpenEpoch) -> "EpochLinkage":
-        """Requester: read the identifiers of the department's people.  Raises DataError."""
+        """Requester: read the identifiers of the department's people.
+
+        Raises DataError, and LinkageError for the oprf mode without a quota.
+        """
+        if epoch.epoch.linkage == "oprf" and self.keys.quota is None and self.keys.officer is None:
+            raise LinkageError(
+                "linkage",
+                f"no officer signed how many identities {self.name} has",
+                "set keys.quota in its configuration",
+            )
         with load(
             self._data.catalog,
             self._data.folder,
@@ -122,6 +183,7 @@ class EpochLinkage:
     _requester: Requester | None = None
     _requests: dict[int, tuple[Blinded, BoundBatch]] = field(default_factory=dict)
     _evaluated: list[tuple[tuple[bytes, ...], NDArray[np.uint8]]] = field(default_factory=list)
+    _finished: list[bytes] = field(default_factory=list)  # digests of the requests behind them
     _order: NDArray[np.intp] | None = None
 
     @property
@@ -129,9 +191,15 @@ class EpochLinkage:
         """Distinct people in the department's tables."""
         return len(self.inputs)
 
-    def receive_keys(self, sealed: Sealed) -> Confirmation:
-        """Open the epoch's keys and countersign them.  Raises LinkageError."""
+    def receive_keys(self, message: bytes) -> Confirmation:
+        """Open the epoch's sealed keys and countersign them.  Raises LinkageError, StoreError for a replay."""
         store, sender = self.node.store, self.epoch.epoch.trustees[0]
+        try:
+            sealed = Sealed.from_bytes(message)
+        except SealError as error:
+            raise LinkageError(
+                "linkage", f"the epoch's keys cannot be read ({error})", "link again"
+            ) from None
         self._keys = epoch_keys.open_secret(
             sealed,
             self.node.name,
@@ -175,26 +243,36 @@ class EpochLinkage:
         blinded, request = self._requests.pop(index)
         evaluated = self._requester.accept(request, answer)
         self._evaluated.append((blinded.inputs, blinded.state.finalize(evaluated)))
+        self._finished.append(request.digest)
         return len(blinded.inputs)
 
     def pseudonyms(self) -> bytes:
         """Return this epoch's pseudonyms, 32 bytes each, ascending (3 step 3)."""
         keys = self._received()
         if self.epoch.epoch.linkage == "oprf":
-            outputs = self._outputs()
-            for inputs, values in self._evaluated:
-                outputs = outputs.extended(inputs, values)
-            self.node.store.finish_requests(outputs.encode())
+            outputs = self._outputs().extended(self._evaluated)
+            self.node.store.finish_requests(outputs.encode(), self._finished)
             linked = outputs.of(self.inputs)
         else:
             linked = keyed(keys.link, self.inputs.to_pylist())
         sent, self._order = ascending(keyed(keys.pseudonym, linked))
         return sent
 
-    def assign(self, slots: NDArray[np.uint32], padded: int) -> None:
-        """Keep the slots that came for the pseudonyms as they were sent (3 step 4).  Raises LinkageError."""
-        if self._order is None or len(slots) != self.people:
-            raise LinkageError("linkage", f"{len(slots)} slots came for {self.people} people", "link again")
+    @property
+    def slot_bytes(self) -> int:
+        """How many bytes of slots come back."""
+        return _SLOT_BYTES * self.people
+
+    def assign(self, message: bytes, padded: int) -> None:
+        """Keep the slots that came for the pseudonyms as they were sent (3 step 4).
+
+        ``message``: 4 bytes a person, little-endian.  Raises LinkageError.
+        """
+        if self._order is None or len(message) != self.slot_bytes:
+            raise LinkageError("linkage", "not one slot came for each person", "link again")
+        if not self.people <= padded < _MOST_SLOTS:
+            raise LinkageError("linkage", f"{padded} is no number of slots", "link again")
+        slots = np.frombuffer(message, "<u4").astype(np.uint32)
         if self.people and (int(slots.max()) >= padded or len(np.unique(slots)) != self.people):
             raise LinkageError("linkage", "slots came twice or beyond their number", "link again")
         by_person = np.empty(self.people, np.uint32)
@@ -212,13 +290,21 @@ class EpochLinkage:
         return Outputs.none() if kept is None else Outputs.decode(kept)
 
     def _bind(self, rows: int) -> Requester:
-        officer = self.node.keys.officer
-        if officer is None:
-            raise LinkageError("linkage", "no officer signed this node's row count", "set keys.officer")
+        keys = self.node.keys
+        quota = keys.quota
+        if quota is None and keys.officer is not None:
+            quota = Quota.signed(keys.officer, requester=self.node.name, rows=rows)
+        if quota is None or quota.rows < rows:
+            # Before anything is blinded: a part of the identities would be counted and link nobody.
+            raise LinkageError(
+                "linkage",
+                f"{self.node.name} has more new identities than its officer signed",
+                "have a larger keys.quota signed",
+            )
         return Requester(
             self.node.name,
-            self.node.keys.identity,
-            Quota.signed(officer, requester=self.node.name, rows=rows),
+            keys.identity,
+            quota,
             epoch=self.epoch.context,
             trustees=self.epoch.epoch.trustees,
             identities=identities(self.node.directory),

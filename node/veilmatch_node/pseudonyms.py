@@ -6,7 +6,7 @@ values in the order of their inputs.
 """
 
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,15 +42,14 @@ class Outputs:
         """Return those inputs that were never evaluated."""
         return inputs.filter(pc.invert(pc.is_in(inputs, value_set=self.inputs)))
 
-    def extended(self, inputs: Sequence[bytes], outputs: NDArray[np.uint8]) -> "Outputs":
-        """Return these and further outputs, shape (n, 64) as ``BlindingState.finalize`` gives them."""
-        values = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(_BYTES),
-            len(outputs),
-            [None, pa.py_buffer(np.ascontiguousarray(outputs[:, :_BYTES]).tobytes())],
-        )
-        more = pa.array(inputs, pa.large_binary())
-        return Outputs(pa.concat_arrays([self.inputs, more]), pa.concat_arrays([self.values, values]))
+    def extended(self, batches: Iterable[tuple[Sequence[bytes], NDArray[np.uint8]]]) -> "Outputs":
+        """Return these and further outputs, batch by batch: n inputs, and outputs of shape (n, 64)."""
+        inputs, values = [self.inputs], [self.values]
+        for batch, outputs in batches:
+            inputs.append(pa.array(batch, pa.large_binary()))
+            kept = pa.py_buffer(np.ascontiguousarray(outputs[:, :_BYTES]).tobytes())
+            values.append(pa.FixedSizeBinaryArray.from_buffers(pa.binary(_BYTES), len(outputs), [None, kept]))
+        return Outputs(pa.concat_arrays(inputs), pa.concat_arrays(values))
 
     def of(self, inputs: pa.Array) -> list[bytes]:
         """Return the outputs of ``inputs``, all of which were evaluated."""

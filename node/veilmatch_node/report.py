@@ -1,13 +1,15 @@
 """What became of every row that was read, for the rows' owner: numbers and reasons, never a value."""
 
 import csv
+import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from veilmatch_node.whole_file import write_whole
 
 
 class RefusedRow(NamedTuple):
@@ -75,19 +77,18 @@ def _rows(report: Report) -> list[tuple[str, int, str]]:
 
 
 def _write_rows(rows: Iterable[tuple[str, int, str]], path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123  a descriptor, for its mode
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("table", "row", "reason"))
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("table", "row", "reason"))
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def write_report(report: Report, folder: Path) -> None:
     """Write ``FOLDER/linkage.json`` (numbers and reasons) and ``FOLDER/refused.csv`` (row by row)."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "linkage.json").write_text(
-        json.dumps(as_json(report), ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(as_json(report), ensure_ascii=False, indent=2) + "\n"
+    write_whole(folder / "linkage.json", text.encode())
     write_refused(report, folder / "refused.csv")
 
 

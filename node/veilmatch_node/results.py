@@ -3,18 +3,18 @@
 import csv
 import io
 import json
-import os
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from veilmatch_node.errors import JobRefusedError
+from veilmatch_node.whole_file import write_whole
 from veilmatch_policy.manifest import Manifest
 
 STAGES = ("linkage", "contribute", "combine", "open", "total")
-
-_OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class JobFigures:
 
 
 def write_result(folder: Path, manifest: Manifest, identifiers: pa.Array, figures: JobFigures) -> None:
-    """Write ``FOLDER/POLICY/result.json`` and ``eligible.csv``.
+    """Write ``FOLDER/POLICY/result.json``, then ``eligible.csv``.
 
-    ``identifiers`` are the normal forms of the eligible, in any order.  Each file appears whole or
-    not at all; the list of people is readable by its owner only.
+    ``identifiers`` are the normal forms of the eligible, in any order.  The list of people is written
+    last and an earlier run's is removed first: where there is one, ``result.json`` beside it is of the
+    same run.  Raises JobRefusedError, before anything is written, for figures that are not complete.
     """
     policy, draft = manifest.policy, manifest.draft
+    _check(figures, draft.participants)
     place = folder / policy.name
     place.mkdir(parents=True, exist_ok=True)
     rows = io.StringIO(newline="")
@@ -40,7 +42,6 @@ def write_result(folder: Path, manifest: Manifest, identifiers: pa.Array, figure
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerow(["id"])
     writer.writerows([identifier] for identifier in identifiers.sort().to_pylist())
-    _write(place / "eligible.csv", rows.getvalue().encode())
     result = {
         "policy": policy.name,
         "version": policy.version,
@@ -62,14 +63,17 @@ def write_result(folder: Path, manifest: Manifest, identifiers: pa.Array, figure
         },
         "status": "complete",
     }
-    _write(place / "result.json", (json.dumps(result, ensure_ascii=False, indent=2) + "\n").encode())
+    (place / "eligible.csv").unlink(missing_ok=True)
+    write_whole(place / "result.json", (json.dumps(result, ensure_ascii=False, indent=2) + "\n").encode())
+    write_whole(place / "eligible.csv", rows.getvalue().encode())
 
 
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _check(figures: JobFigures, participants: Sequence[str]) -> None:
+    seconds = [figures.seconds.get(stage, math.nan) for stage in STAGES]
+    counted = figures.sent.keys() & figures.received.keys()
+    if not all(math.isfinite(value) and value >= 0 for value in seconds) or not counted >= set(participants):
+        raise JobRefusedError(
+            "job",
+            "the coordinator concluded it without a time for every stage and bytes for every department",
+            "check that all parties run the same release",
+        )

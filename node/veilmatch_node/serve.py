@@ -15,6 +15,7 @@ from veilmatch_node.client import Attachment
 from veilmatch_node.config import NodeConfig
 from veilmatch_node.jobs import NodeJobs
 from veilmatch_node.linkage import NodeKeys, NodeLinkage
+from veilmatch_node.quota import read_quota
 from veilmatch_node.service import ROLES, SERVICE, Tasks, register
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.catalog import load_catalog
@@ -55,12 +56,7 @@ def serve(path: Path) -> None:
         directory = _directory(config, store)
         require_member(directory, config.name, "node", tls)
         executor = stack.enter_context(make_executor(config.workers))
-        officer = config.keys.officer
-        keys = NodeKeys(
-            IdentityKey.from_bytes(read_secret(config.keys.identity)),
-            AgreementKey.from_bytes(read_secret(config.keys.sealing)),
-            None if officer is None else IdentityKey.from_bytes(read_secret(officer)),
-        )
+        keys = _keys(config, directory)
         data = DataFolder(catalog, config.data.folder, config.data.databases)
         jobs = NodeJobs(
             config.name,
@@ -73,7 +69,9 @@ def serve(path: Path) -> None:
         stack.enter_context(_erasing(jobs))
         tasks = Tasks(
             directory,
-            NodeLinkage(config.name, keys=keys, directory=directory, store=store, data=data),
+            NodeLinkage(
+                config.name, keys=keys, directory=directory, store=store, data=data, modes=config.linkage
+            ),
             jobs,
             executor,
             reports=config.reports,
@@ -91,6 +89,29 @@ def serve(path: Path) -> None:
             _stop_on_signal(attachment)
             _log.info("dialling", node=config.name)
             attachment.run()
+
+
+def _keys(config: NodeConfig, directory: Directory) -> NodeKeys:
+    """Read the node's keys; SettingsError for one whose public half the directory does not give."""
+    name, files = config.name, config.keys
+    identity = IdentityKey.from_bytes(read_secret(files.identity))
+    sealing = AgreementKey.from_bytes(read_secret(files.sealing))
+    _require_listed(files.identity, identity.public, directory.identity(name), name)
+    _require_listed(files.sealing, sealing.public, directory.sealing(name), name)
+    officer = quota = None
+    if files.officer is not None:
+        officer = IdentityKey.from_bytes(read_secret(files.officer))
+        _require_listed(files.officer, officer.public, directory.officer(name), name)
+    if files.quota is not None:
+        quota = read_quota(files.quota, name, directory.officer(name))
+    return NodeKeys(identity, sealing, officer, quota)
+
+
+def _require_listed(path: Path, own: bytes, listed: bytes, name: str) -> None:
+    if own != listed:
+        raise SettingsError(
+            f"{path}: is not the key that the directory gives for {name}; restore it, or have a new directory signed"
+        )
 
 
 def _directory(config: NodeConfig, store: NodeStore) -> Directory:

@@ -4,7 +4,6 @@ Parses, calls, serialises.  What a task does is in ``linkage`` and ``jobs``; whe
 listens (``Node.Work``) or dials out (``client``), the same ``Tasks.run`` serves the stream.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -13,8 +12,10 @@ from pathlib import Path
 import grpc
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from veilmatch_crypto import BoundBatch, Quota, Reply, Sealed, open_chunk
+from veilmatch_crypto import BoundBatch, Quota, Reply, open_chunk
+from veilmatch_node.in_order import in_order
 from veilmatch_node.jobs import NodeJobs
 from veilmatch_node.linkage import NodeLinkage
 from veilmatch_node.refusals import refusals
@@ -44,7 +45,6 @@ _log = structlog.get_logger(__name__)
 _IN_FLIGHT = 4  # OPRF batches under way: both trustees and the requester are busy
 _PSEUDONYM_BYTES = 1 << 20  # a message of pseudonyms: 32,768 people
 _BITMAP_BYTES = 1 << 20  # a message of presented slots: 8 million people
-_OPENED_AHEAD = 4  # chunks in decryption: a pool's workers have work, memory stays bounded
 
 
 class Tasks:
@@ -104,6 +104,10 @@ class Tasks:
 
     def _link(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         epoch = self._epoch(first.link.statement, first.link.signature)
+        with self._linkage.turn():
+            self._link_epoch(stream, epoch)
+
+    def _link_epoch(self, stream: NodeStream, epoch: OpenEpoch) -> None:
         try:
             linkage = self._linkage.begin(epoch)
         except TooManyRefusedError as error:
@@ -112,7 +116,7 @@ class Tasks:
         write_report(linkage.report, self._reports)
         stream.send(node_pb2.NodeMessage(link_ready=linkage_pb2.LinkReady(people=linkage.people)))
 
-        sealed = Sealed.from_bytes(_body(stream.receive(), "epoch_keys").epoch_keys.sealed.sealed)
+        sealed = _body(stream.receive(), "epoch_keys").epoch_keys.sealed.sealed
         stream.send(node_pb2.NodeMessage(confirmation=_confirmation_out(linkage.receive_keys(sealed))))
         answered = _body(stream.receive(), "confirmations").confirmations.confirmations
         linkage.compare_keys([Confirmation(each.name, each.digest, each.signature) for each in answered])
@@ -130,13 +134,13 @@ class Tasks:
 
         for part, last in _parts(linkage.pseudonyms(), _PSEUDONYM_BYTES):
             stream.send(node_pb2.NodeMessage(pseudonyms=linkage_pb2.Pseudonyms(pseudonyms=part, last=last)))
-        slots = bytearray()
-        message = _body(stream.receive(), "slots").slots
-        slots += message.slots
-        while not message.last:
+        slots, last, padded = bytearray(), False, 0
+        while not last:
             message = _body(stream.receive(), "slots").slots
-            slots += message.slots
-        linkage.assign(np.frombuffer(bytes(slots), "<u4").astype(np.uint32), message.padded)
+            slots, last, padded = slots + message.slots, message.last, message.padded
+            if len(slots) > linkage.slot_bytes:
+                raise RefusalError(Code.MALFORMED, "the coordinator sent more slots than there are people")
+        linkage.assign(bytes(slots), padded)
 
     def _draw_keys(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         epoch = self._epoch(first.epoch_keys_task.statement, first.epoch_keys_task.signature)
@@ -186,28 +190,23 @@ class Tasks:
 
     def _open(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         digest = first.open.manifest_sha256
+        # Before the one opening is used up; a linkage meanwhile erases whose slots these are.
+        manifest, people = self._jobs.manifest(digest)
         recipient = self._jobs.begin_opening(digest)
         for part, last in _parts(np.packbits(recipient.presented).tobytes(), _BITMAP_BYTES):
             stream.send(node_pb2.NodeMessage(presented=job_pb2.PresentedSlots(bitmap=part, last=last)))
 
-        opening: deque[tuple[int, int, Future[np.ndarray[tuple[int, ...], np.dtype[np.uint64]]]]] = deque()
+        def decrypting() -> Iterator[tuple[tuple[int, int], Future[NDArray[np.uint64]]]]:
+            for _ in range(recipient.chunks):
+                combined = _body(stream.receive(), "combined").combined
+                recipient.admit(combined.outcome, combined.chunk, combined.ciphertexts)
+                words = self._executor.submit(open_chunk, recipient.key, combined.ciphertexts)
+                yield (combined.outcome, combined.chunk), words
 
-        def take() -> None:
-            outcome, chunk, words = opening.popleft()
-            recipient.take(words.result())
+        for (outcome, chunk), words in in_order(decrypting()):
+            recipient.take(words)
             stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))
-
-        for _ in range(recipient.chunks):
-            combined = _body(stream.receive(), "combined").combined
-            recipient.admit(combined.outcome, combined.chunk, combined.ciphertexts)
-            words = self._executor.submit(open_chunk, recipient.key, combined.ciphertexts)
-            opening.append((combined.outcome, combined.chunk, words))
-            if len(opening) == _OPENED_AHEAD or words.done():
-                take()
-        while opening:
-            take()
         report = _body(stream.receive(), "conclude").conclude.report
-        manifest, people = self._jobs.manifest(digest)
         figures = JobFigures(dict(report.seconds), dict(report.bytes_sent), dict(report.bytes_received))
         write_result(self._results, manifest, people.identifiers(recipient.eligible()), figures)
 
@@ -215,7 +214,9 @@ class Tasks:
         self._jobs.close(first.close.manifest_sha256)
 
     def _epoch(self, statement: bytes, signature: bytes) -> OpenEpoch:
-        return open_epoch(statement, signature, self._directory)
+        epoch = open_epoch(statement, signature, self._directory)
+        self._linkage.require_mode(epoch)
+        return epoch
 
 
 class NodeServicer(node_pb2_grpc.NodeServicer):

@@ -35,9 +35,9 @@ _READ, _MERGED = "rows_read", "rows_merged"  # a table's rows while they are sto
 class TooManyRefusedError(DataError):
     """More rows are refused than the catalog allows; ``report`` lists them for their owner."""
 
-    def __init__(self, where: str, what: str, remedy: str, *, report: Report) -> None:
+    def __init__(self, where: str, what: str, remedy: str, *, detail: str, report: Report) -> None:
         """Keep the report beside the line of text."""
-        super().__init__(where, what, remedy)
+        super().__init__(where, what, remedy, detail=detail)
         self.report = report
 
 
@@ -163,7 +163,7 @@ def _read_rows(
         if column.expression is not None
     }
     if isinstance(table.source, FileSource):
-        cells = _read_file(folder, table.source, table, wanted, expressions)
+        cells = _read_file(folder, table.source, table, wanted, expressions, where)
     else:
         url = databases.get(table.source.database)
         cells = read_table(url, table.source, table.id, wanted, expressions, where=where)
@@ -205,35 +205,44 @@ def _read_file(
     table: Table,
     wanted: list[Column],
     expressions: Mapping[str, OwnExpression],
+    where: str,
 ) -> Cells:
     """The cells of the identifier column and of all columns that the wanted ones are read from."""
     path = str(folder / source.file)
-    names = files.header(folder, source)
+    names = files.header(folder, source, where=where)
     # Before any name of the header is told: a file without a header begins with somebody's record.
     if table.id not in names:
         raise DataError(
-            path,
+            where,
             f"there is no column {quoted(table.id)}, which the catalog says holds the identifiers",
             "correct the catalog's id, or make the file's first line its column names",
+            detail=path,
         )
     places: dict[str, int] = {}
     for place, name in enumerate(names, 1):
         # DuckDB does not tell capitals from small letters.
         if name and places.setdefault(name.lower(), place) != place:
             first = places[name.lower()]
-            raise DataError(path, f"columns {first} and {place} have the same name", "rename one of them")
+            raise DataError(
+                where,
+                "two columns have the same name",
+                "rename one of them",
+                detail=f"columns {first} and {place} of {path}",
+            )
     read = [table.id]
     for column in wanted:
         own = expressions.get(column.name)
         for name in own.columns if own else (column.name,):
             if name not in names:
                 raise DataError(
-                    path,
+                    where,
                     f"there is no column {quoted(name)} to read the catalog's column {column.name} from",
-                    nearest(name, names),
+                    "correct the catalog or the file",
+                    # Which other columns the file has is nobody else's business.
+                    detail=f"{path}: {nearest(name, names)}",
                 )
             read.append(name)
-    return files.read(folder, source, tuple(dict.fromkeys(read)), identifier=table.id)
+    return files.read(folder, source, tuple(dict.fromkeys(read)), identifier=table.id, where=where)
 
 
 def _store(connection: duckdb.DuckDBPyConnection, rows: _Rows, people: pa.Array) -> TableReport:
@@ -298,7 +307,8 @@ def _check_limit(where: str, limit: int | Decimal | None, table: TableReport, re
     if allowed is not None and table.refused > allowed:
         raise TooManyRefusedError(
             where,
-            f"{table.refused} of {table.rows} rows are refused, more than the catalog's {limit}",
+            "more rows are refused than the catalog's refused_at_most",
             "correct the rows that refused.csv lists, or refused_at_most",
+            detail=f"{table.refused} of {table.rows} rows are refused, more than {limit}",
             report=report,
         )

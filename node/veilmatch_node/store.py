@@ -6,7 +6,7 @@ closing a job erases its keys and bytes but not the fact that it ran.  SQLite ru
 ``synchronous=FULL``: a committed transaction survives a power cut.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    and_,
     delete,
     func,
     insert,
@@ -51,12 +52,14 @@ _epochs = Table(
     Column("context", LargeBinary, primary_key=True),
     Column("statement", LargeBinary, nullable=False),
     Column("padded", Integer, nullable=False),
-    Column("people", LargeBinary, nullable=False),
+    Column("people", LargeBinary),  # of the newest epoch only
 )
 _requests = Table(
     "requests",
     _metadata,
-    Column("digest", LargeBinary, primary_key=True),
+    # The order in which the requests were made, which is that of their numbers in an epoch.
+    Column("number", Integer, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
     Column("request", LargeBinary, nullable=False),
 )
 _ledger = Table(
@@ -81,7 +84,7 @@ _jobs = Table(
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
-    # The recipient's Paillier key, hashed: a key seen before is refused (protocol.md, 4.1).
+    # The modulus of the recipient's Paillier key, hashed: a key seen before is refused (protocol.md, 4.1).
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("expires", String, nullable=False),
     Column("secrets", LargeBinary),
@@ -161,23 +164,40 @@ class NodeStore:
                 statement.on_conflict_do_update(index_elements=["name"], set_={"value": locked})
             )
 
+    def setting_once(self, name: str, drawn: bytes) -> bytes:
+        """Set a setting unless it was ever set, and return what it is: the same to all who ask at once."""
+        locked = self._vault.lock(("settings", name), drawn)
+        with self._transaction() as connection:
+            connection.execute(
+                upsert(_settings).values(name=name, value=locked).on_conflict_do_nothing(["name"])
+            )
+            value = connection.scalar(select(_settings.c.value).where(_settings.c.name == name))
+        if value is None:
+            raise StoreError(name, "cannot be kept", "look at the store's disk")
+        return self._vault.unlock(("settings", name), value)
+
     # Epochs (protocol.md, 3).
 
     def save_epoch(self, context: bytes, epoch: StoredEpoch) -> None:
-        """Keep a linked epoch.  An epoch is linked once: saving it again raises StoreError."""
+        """Keep a linked epoch, and erase who had which slot in all earlier ones.
+
+        An epoch is linked once, ever: saving it again raises StoreError.
+        """
         people = self._vault.lock(("epochs", context), epoch.people)
         row = {"context": context, "statement": epoch.statement, "padded": epoch.padded, "people": people}
         try:
             with self._transaction() as connection:
+                connection.execute(update(_epochs).values(people=None))
                 connection.execute(insert(_epochs).values(row))
         except IntegrityError:
             raise StoreError("epoch", "is already linked at this node", "open a new epoch") from None
+        forget_erased(self._engine)
 
     def epoch(self, context: bytes) -> StoredEpoch | None:
-        """Return a linked epoch, or None where this node never linked it."""
+        """Return the newest linked epoch, or None where ``context`` is another's."""
         with self._transaction() as connection:
             row = connection.execute(select(_epochs).where(_epochs.c.context == context)).one_or_none()
-        if row is None:
+        if row is None or row.people is None:
             return None
         return StoredEpoch(row.statement, row.padded, self._vault.unlock(("epochs", context), row.people))
 
@@ -191,18 +211,20 @@ class NodeStore:
             connection.execute(insert(_requests).values(digest=digest, request=locked))
 
     def requests(self) -> list[bytes]:
-        """Return the requests that were kept and never finished."""
+        """Return the requests that were kept and never finished, in the order in which they were kept."""
         with self._transaction() as connection:
-            rows = connection.execute(select(_requests)).all()
+            rows = connection.execute(select(_requests).order_by(_requests.c.number)).all()
         return [self._vault.unlock(("requests", row.digest), row.request) for row in rows]
 
-    def finish_requests(self, outputs: bytes) -> None:
-        """Replace the outputs that this node keeps, and forget all requests: they are among them now."""
+    def finish_requests(self, outputs: bytes, digests: Sequence[bytes]) -> None:
+        """Replace the outputs that this node keeps, and forget these requests: they are among them now."""
         locked = self._vault.lock(("settings", OUTPUTS), outputs)
         row = upsert(_settings).values(name=OUTPUTS, value=locked)
         with self._transaction() as connection:
             connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"value": locked}))
-            connection.execute(delete(_requests))
+            for digest in digests:
+                connection.execute(delete(_requests).where(_requests.c.digest == digest))
+        forget_erased(self._engine)
 
     # The trustee's ledger: veilmatch_crypto.batches.QuotaLedger.
 
@@ -245,8 +267,13 @@ class NodeStore:
             return self._last(connection, "received", sender)
 
     def record_sequence(self, sender: str, sequence: int) -> None:
-        """Record that a message from ``sender`` was opened."""
+        """Record that a message from ``sender`` was opened.
+
+        Raises StoreError unless its number is higher than that of every one before.
+        """
         with self._transaction() as connection:
+            if sequence <= self._last(connection, "received", sender):
+                raise StoreError("message", f"from {sender} was opened before", "link again")
             self._advance(connection, "received", sender, sequence)
 
     @staticmethod
@@ -267,7 +294,7 @@ class NodeStore:
     def start_job(self, digest: bytes, job: StoredJob, *, key: bytes, expires: datetime) -> None:
         """Record a manifest as started, with everything that it froze, until it is closed or ``expires``.
 
-        ``key`` is the hash of the recipient's Paillier key.  Raises JobRefusedError where the
+        ``key`` is the hash of the recipient's Paillier modulus.  Raises JobRefusedError where the
         manifest ever started here before, or the key served another one.
         """
         row = {
@@ -316,16 +343,18 @@ class NodeStore:
 
     def close_expired(self, now: datetime) -> None:
         """Close every job whose manifest has expired, should nobody have closed it."""
+        expired = and_(_jobs.c.state != _CLOSED, _jobs.c.expires <= _sortable(now))
         with self._transaction() as connection:
-            self._erase(connection, _jobs.c.expires <= _sortable(now))
-        forget_erased(self._engine)
+            erased = self._erase(connection, expired)
+        if erased:
+            forget_erased(self._engine)
 
     @staticmethod
-    def _erase(connection: Connection, which: ColumnElement[bool]) -> None:
+    def _erase(connection: Connection, which: ColumnElement[bool]) -> int:
         these = select(_jobs.c.manifest_sha256).where(which)
         connection.execute(delete(_chunks).where(_chunks.c.manifest_sha256.in_(these)))
         erased = {"state": _CLOSED, "secrets": None, "answers": None}
-        connection.execute(update(_jobs).where(which).values(erased))
+        return connection.execute(update(_jobs).where(which).values(erased)).rowcount
 
     def chunk(self, digest: bytes, outcome: int, chunk: int) -> StoredChunk | None:
         """Return a chunk that was made under this manifest, or None."""
@@ -335,7 +364,10 @@ class NodeStore:
         return None if row is None else StoredChunk(row.ciphertexts, row.signature)
 
     def keep_chunk(self, digest: bytes, outcome: int, chunk: int, made: StoredChunk) -> StoredChunk:
-        """Keep a chunk before it leaves, and return the one to send: the first ever kept, whoever made it."""
+        """Keep a chunk before it leaves, and return the one to send: the first ever kept, whoever made it.
+
+        Raises StoreError where the job was closed meanwhile: what it erased is not made afresh.
+        """
         row = {
             "manifest_sha256": digest,
             "outcome": outcome,
@@ -343,8 +375,10 @@ class NodeStore:
             "ciphertexts": made.ciphertexts,
             "signature": made.signature,
         }
+        still_open = select(_jobs.c.state).where(_jobs.c.manifest_sha256 == digest, _jobs.c.state != _CLOSED)
         with self._transaction() as connection:
-            connection.execute(upsert(_chunks).values(row).on_conflict_do_nothing())
+            if connection.scalar(still_open) is not None:
+                connection.execute(upsert(_chunks).values(row).on_conflict_do_nothing())
         kept = self.chunk(digest, outcome, chunk)
         if kept is None:
             raise StoreError("job", "was closed while it contributed", "submit the job again")

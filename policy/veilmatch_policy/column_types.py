@@ -18,6 +18,7 @@ CellValue = int | Decimal | str | bool | date
 
 LARGEST_SCALE = 12  # digits behind the point
 LARGEST_PRECISION = 38  # digits in all: DuckDB's widest DECIMAL
+LARGEST_WHOLE = 18  # digits before the point of a decimal cell, so that conditions can calculate with it
 _INTEGER_BITS = 64  # DuckDB's BIGINT, two's complement
 
 # Python's own context would round to 28 digits.
@@ -90,6 +91,17 @@ class ColumnType:
         """Whether values of this type can be added and ordered as numbers."""
         return self.kind in {"integer", "decimal"}
 
+    @property
+    def largest(self) -> int:
+        """How far from 0 a cell of this type can be, in units of its last digit; 0 for other than numbers."""
+        match self.kind:
+            case "integer":
+                return 1 << (_INTEGER_BITS - 1)
+            case "decimal":
+                return int(10 ** (LARGEST_WHOLE + self.scale)) - 1
+            case _:
+                return 0
+
     def value(self, text: str) -> CellValue:
         """The value that ``text`` writes, of this type; raises ValueError when it writes none."""
         match self.kind:
@@ -123,8 +135,8 @@ class ColumnType:
             raise ValueError(
                 f"{quoted(text)} has more than the {self.scale} digits behind the point of {self}"
             )
-        if len(scaled.as_tuple().digits) > LARGEST_PRECISION:
-            raise ValueError(f"{quoted(text)} does not fit into {LARGEST_PRECISION} digits with {self}")
+        if len(scaled.as_tuple().digits) > LARGEST_WHOLE + self.scale:
+            raise ValueError(f"{quoted(text)} has more than {LARGEST_WHOLE} digits before the point")
         return scaled
 
     def __str__(self) -> str:

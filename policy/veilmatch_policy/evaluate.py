@@ -7,7 +7,8 @@ so an aggregate passes over an empty cell without a default.
 
 The tables are the node's: for a catalog's table T a DuckDB table ``t_T`` with ``person INTEGER``
 (0 <= person < people; at most one row each where the catalog says ``rows: one``), ``unreadable BOOLEAN``
-(a cell of the row could not be read) and the catalog's columns, NULL where a cell is empty.
+(a cell of the row could not be read) and the catalog's columns, NULL where a cell is empty.  Numbers are
+within their column's range, or its type's; dates within the years 1 to 9999.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import duckdb
 import numpy as np
 from sqlglot import exp
 
-from veilmatch_policy.errors import PolicyError
 from veilmatch_policy.sql_types import DATE, INTEGER, cast, literal
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from veilmatch_policy.expression import Expression
 
 
-class EvaluationError(PolicyError):
-    """An expression could not be computed over a department's data; no value is named."""
+class EvaluationError(Exception):
+    """A defect: an expression that was bound could not be computed.
+
+    Not a PolicyError, whose text a node tells the coordinator.  Nothing in a department's data leads
+    here: sql_binder.py refuses what could overflow, and the loader keeps the module's description.
+    """
 
 
 def truth(
@@ -49,8 +53,7 @@ def truth(
     Returns shape (people + 1,): entry i is person i's answer, the last that of a person without any
     row.  ``unknown`` is the answer where the condition is neither true nor false.  Whoever has an
     unreadable row in a table that the condition reads fails it, whatever it says.  Raises
-    EvaluationError where a number leaves 38 digits, or where a person has several rows in a table that
-    is declared to have one.
+    EvaluationError where the tables are not what the module describes, or DuckDB fails.
     """
     values = person_values(expression, people=people, reference_date=reference_date)
     answer = exp.and_(
@@ -59,18 +62,12 @@ def truth(
     query = exp.select("person", exp.alias_(answer, "answer")).from_(values.subquery())
     try:
         found = connection.execute(query.sql(dialect="duckdb")).fetchnumpy()
-    except (duckdb.OutOfRangeException, duckdb.ConversionException):
-        # DuckDB's message quotes the values: it is neither passed on nor chained.
-        raise EvaluationError(
-            expression.where,
-            "a number leaves the 38 digits that are exact",
-            "round it, or look for absurd values",
-        ) from None
+    except duckdb.Error as error:
+        # DuckDB's message quotes values: it is neither passed on nor chained.
+        raise EvaluationError(f"{expression.where}: {type(error).__name__}") from None
     # The joins keep every person at least once.
     if len(found["person"]) != people + 1:
-        raise EvaluationError(
-            expression.where, "a person has several rows where one is declared", "declare rows: many"
-        )
+        raise EvaluationError(f"{expression.where}: the tables are not one row a person")
     answers = np.empty(people + 1, dtype=np.bool_)
     answers[found["person"]] = found["answer"]
     return answers

@@ -40,7 +40,7 @@ class OutcomeEntry(BaseModel):
 
     index: Annotated[int, Field(ge=0, lt=2**32)]
     contributors: Annotated[
-        tuple[str, ...], Field(min_length=1, max_length=254)
+        tuple[str, ...], Field(min_length=1, max_length=MAX_CONTRIBUTIONS)
     ]  # headroom of a slot: protocol.md, 4.2
 
 

@@ -1,7 +1,8 @@
 """The SQL subset: from a syntax tree to one whose names and types are known.
 
 The table at the end of this module is the second of two gates (the first is sql_syntax.py): a node that
-is not in it is refused, and so is a part of a node that its row does not name.
+is not in it is refused, and so is a part of a node that its row does not name.  Refused is also what
+could leave the digits that DuckDB has (sql_types.py), so that no evaluation fails on what people's data is.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlglot import exp
 
-from veilmatch_policy.column_types import exact_number, iso_date
+from veilmatch_policy.column_types import LARGEST_PRECISION, exact_number, iso_date
 from veilmatch_policy.errors import quoted
 from veilmatch_policy.sql_types import (
     BOOLEAN,
     DATE,
     FINEST_SCALE,
     INTEGER,
+    LONGEST,
+    MOST_ROWS,
     common_type,
     convert,
+    largest,
     literal,
+    magnitude,
     number_of_scale,
     sql_type,
     type_of,
@@ -39,14 +44,19 @@ def bind_tree(tree: exp.Expr, scope: Scope) -> tuple[exp.Expr, ColumnType]:
 
     In the SQL columns are qualified by their catalog table, ``count(*)`` is ``count(table.*)``, ``years``
     and ``days`` stand as they were written, numbers are DECIMAL(38, scale) once the columns are, aggregates
-    have their sqlglot ``type``, and every operation is in parentheses.  Raises PolicyRefusedError.
+    have their sqlglot ``type``, and every operation is in parentheses.  No number in it has more than 38
+    digits, whatever the cells that the reader lets pass.  Raises PolicyRefusedError.
     """
-    return _Binder(scope).bind(tree)
+    bound = _Binder(scope).bind(tree)
+    return bound.sql, bound.type
 
 
 class _Part(NamedTuple):
+    """A bound part; ``largest`` is how far from 0 it can be, in units of its type's last digit."""
+
     sql: exp.Expr
     type: ColumnType
+    largest: int = 0
 
 
 class _Binder:
@@ -67,13 +77,13 @@ class _Binder:
         }
         if given - rule.required - rule.optional or rule.required - given:
             raise self._refused(f"{node.key.upper()} is not allowed in this form", f"write {rule.form}")
-        return rule.bind(self, node)
+        return self._exact(node, rule.bind(self, node))
 
     # Names and constants
 
     def column(self, node: exp.Column) -> _Part:
         column = self._scope.column(node.name)
-        return _Part(exp.column(column.name, table=column.table, quoted=True), column.type)
+        return _Part(exp.column(column.name, table=column.table, quoted=True), column.type, largest(column))
 
     def parameter(self, node: exp.Placeholder) -> _Part:
         return self._constant(self._scope.parameter(node.name))
@@ -107,7 +117,7 @@ class _Binder:
         ):
             remedy = f"write at most {FINEST_SCALE} digits on either side of the point"
             raise self._refused("a number is too long", remedy)
-        return _Part(literal(value, constant_type), constant_type)
+        return _Part(literal(value, constant_type), constant_type, magnitude(value, constant_type.scale))
 
     def parenthesised(self, node: exp.Paren) -> _Part:
         return self.bind(node.this)
@@ -115,9 +125,10 @@ class _Binder:
     # Arithmetic
 
     def sum_or_difference(self, node: exp.Binary) -> _Part:
-        (left, right), common = self._together(node.left, node.right)
-        self._require_number(node, common)
-        return _Part(exp.paren(type(node)(this=left, expression=right), copy=False), common)
+        left, right = self._together(node.left, node.right)
+        self._require_number(node, left.type)
+        result = exp.paren(type(node)(this=left.sql, expression=right.sql), copy=False)
+        return _Part(result, left.type, left.largest + right.largest)
 
     def product(self, node: exp.Mul) -> _Part:
         left, right = self._number(node.left), self._number(node.right)
@@ -126,11 +137,12 @@ class _Binder:
             what = f"{_shown(node)} has {scale} digits behind the point"
             raise self._refused(what, f"round its factors; at most {FINEST_SCALE} are exact")
         product = exp.paren(exp.Mul(this=left.sql, expression=right.sql), copy=False)
-        return _Part(product, number_of_scale(scale, whole=left.type == right.type == INTEGER))
+        result = number_of_scale(scale, whole=left.type == right.type == INTEGER)
+        return _Part(product, result, left.largest * right.largest)
 
     def negative(self, node: exp.Neg) -> _Part:
         value = self._number(node.this)
-        return _Part(exp.paren(exp.Neg(this=value.sql), copy=False), value.type)
+        return _Part(exp.paren(exp.Neg(this=value.sql), copy=False), value.type, value.largest)
 
     def round(self, node: exp.Round) -> _Part:
         value = self._number(node.this)
@@ -141,7 +153,8 @@ class _Binder:
         if scale >= value.type.scale:
             return value
         rounded = exp.Round(this=value.sql, decimals=exp.Literal.number(scale))
-        return _Part(rounded, number_of_scale(scale, whole=scale == 0))
+        unit = 10 ** (value.type.scale - scale)
+        return _Part(rounded, number_of_scale(scale, whole=scale == 0), value.largest // unit + 1)
 
     # Truth
 
@@ -153,16 +166,16 @@ class _Binder:
         return _Part(_negated(self._condition(node.this)), BOOLEAN)
 
     def comparison(self, node: exp.Binary) -> _Part:
-        (left, right), common = self._operands(node.left, node.right)
-        if common == BOOLEAN and not isinstance(node, exp.EQ | exp.NEQ):
+        left, right = self._operands(node.left, node.right)
+        if left.type == BOOLEAN and not isinstance(node, exp.EQ | exp.NEQ):
             raise self._refused(f"{_shown(node)} orders true and false", "compare them with = or <>")
-        return _Part(exp.paren(type(node)(this=left, expression=right), copy=False), BOOLEAN)
+        return _Part(exp.paren(type(node)(this=left.sql, expression=right.sql), copy=False), BOOLEAN)
 
     def between(self, node: exp.Between) -> _Part:
-        (value, low, high), common = self._operands(node.this, node.args["low"], node.args["high"])
-        if common == BOOLEAN:
+        value, low, high = self._operands(node.this, node.args["low"], node.args["high"])
+        if value.type == BOOLEAN:
             raise self._refused(f"{_shown(node)} orders true and false", "compare them with = or <>")
-        return _Part(exp.paren(exp.Between(this=value, low=low, high=high), copy=False), BOOLEAN)
+        return _Part(exp.paren(exp.Between(this=value.sql, low=low.sql, high=high.sql), copy=False), BOOLEAN)
 
     def membership(self, node: exp.In) -> _Part:
         for item in node.expressions:
@@ -171,14 +184,15 @@ class _Binder:
                 raise self._refused(
                     f"{_shown(item)} in the list of IN", "IN takes constants; write = for a column"
                 )
-        (value, *items), _ = self._operands(node.this, *node.expressions)
-        return _Part(exp.paren(exp.In(this=value, expressions=items), copy=False), BOOLEAN)
+        value, *items = self._operands(node.this, *node.expressions)
+        is_in = exp.In(this=value.sql, expressions=[item.sql for item in items])
+        return _Part(exp.paren(is_in, copy=False), BOOLEAN)
 
     def is_null(self, node: exp.Is) -> _Part:
         if not isinstance(node.expression, exp.Null):
             raise self._refused(f"{_shown(node)} is not allowed", "write IS NULL, or = true")
-        (value,), _ = self._operands(node.this)
-        is_null = exp.paren(exp.Is(this=value, expression=exp.Null()), copy=False)
+        [value] = self._operands(node.this)
+        is_null = exp.paren(exp.Is(this=value.sql, expression=exp.Null()), copy=False)
         return _Part(_negated(is_null) if node.args.get("negate") else is_null, BOOLEAN)
 
     def like(self, node: exp.Like) -> _Part:
@@ -189,8 +203,8 @@ class _Binder:
             raise self._refused(
                 f"{_shown(node)} is not anchored on the left", "begin the pattern with plain text"
             )
-        (value, matched), _ = self._operands(node.this, pattern)
-        like = exp.paren(exp.Like(this=value, expression=matched), copy=False)
+        value, matched = self._operands(node.this, pattern)
+        like = exp.paren(exp.Like(this=value.sql, expression=matched.sql), copy=False)
         return _Part(_negated(like) if node.args.get("negate") else like, BOOLEAN)
 
     # Choices and functions
@@ -200,13 +214,15 @@ class _Binder:
         default: exp.Expr | None = node.args.get("default")
         conditions = [self._condition(branch.this) for branch in branches]
         results = [branch.args["true"] for branch in branches] + ([default] if default else [])
-        values, common = self._together(*results)
-        ifs = [exp.If(this=when, true=then) for when, then in zip(conditions, values, strict=False)]
-        return _Part(exp.Case(ifs=ifs, default=values[-1] if default else None), common)
+        values = self._together(*results)
+        ifs = [exp.If(this=when, true=then.sql) for when, then in zip(conditions, values, strict=False)]
+        case = exp.Case(ifs=ifs, default=values[-1].sql if default else None)
+        return _one_of(values, case)
 
     def coalesce(self, node: exp.Coalesce) -> _Part:
-        (first, *others), common = self._together(node.this, *node.expressions)
-        return _Part(exp.Coalesce(this=first, expressions=others), common)
+        values = self._together(node.this, *node.expressions)
+        first, *others = (value.sql for value in values)
+        return _one_of(values, exp.Coalesce(this=first, expressions=others))
 
     def years_or_days(self, node: exp.Anonymous) -> _Part:
         name = node.name.lower()
@@ -217,13 +233,13 @@ class _Binder:
             raise self._refused(
                 f"{_shown(node)} needs a date, found {since.type}", f"write {name}(a date column)"
             )
-        return _Part(exp.Anonymous(this=name, expressions=[since.sql]), INTEGER)
+        return _Part(exp.Anonymous(this=name, expressions=[since.sql]), INTEGER, LONGEST[name])
 
     def aggregate(self, node: exp.AggFunc) -> _Part:
         shown = _shown(node)
         if isinstance(node, exp.Count) and isinstance(node.this, exp.Star):
             table = exp.to_identifier(self._scope.table_to_count(shown).name, quoted=True)
-            return _Part(exp.Count(this=exp.Column(this=exp.Star(), table=table)), INTEGER)
+            return _Part(exp.Count(this=exp.Column(this=exp.Star(), table=table)), INTEGER, MOST_ROWS)
         with self._scope.aggregate(shown):
             argument = self.bind(node.this)
         if isinstance(node, exp.Sum):
@@ -232,14 +248,32 @@ class _Binder:
             raise self._refused(
                 f"{shown} orders true and false", "write max(CASE WHEN ... THEN 1 ELSE 0 END)"
             )
-        result = INTEGER if isinstance(node, exp.Count) else argument.type
+        match node:
+            case exp.Count():
+                result, most = INTEGER, MOST_ROWS
+            case exp.Sum():
+                result, most = argument.type, argument.largest * MOST_ROWS
+            case _:
+                result, most = argument.type, argument.largest
         aggregate = type(node)(this=argument.sql)
         aggregate.type = sql_type(result)
-        return _Part(aggregate, result)
+        return _Part(aggregate, result, most)
 
     # What a part must be
 
-    def _together(self, *nodes: exp.Expr) -> tuple[list[exp.Expr], ColumnType]:
+    def _exact(self, node: exp.Expr, part: _Part) -> _Part:
+        """The part, unless it could be larger than DuckDB's widest DECIMAL."""
+        if (digits := len(str(part.largest))) > LARGEST_PRECISION:
+            what = (
+                f"{_shown(node)} could leave the {LARGEST_PRECISION} digits that are exact: {digits} digits"
+            )
+            columns = [self._scope.columns[each.name] for each in node.find_all(exp.Column)]
+            open_ended = [column for column in columns if column.type.numeric and column.range is None]
+            declare = f"declare a range for {open_ended[0].name}, or " if open_ended else ""
+            raise self._refused(what, f"{declare}multiply less")
+        return part
+
+    def _together(self, *nodes: exp.Expr) -> list[_Part]:
         """Bind parts that must be of one type, numbers at the finest scale among them."""
         parts = [self.bind(node) for node in nodes]
         common = parts[0].type
@@ -249,9 +283,13 @@ class _Binder:
                 what = f"{_shown(nodes[0])} is {common} and {_shown(node)} is {part.type}"
                 raise self._refused(what, _to_compare(common, part.type))
             common = both
-        return [convert(part.sql, part.type, common) for part in parts], common
+        return [self._converted(node, part, common) for node, part in zip(nodes, parts, strict=True)]
 
-    def _operands(self, *nodes: exp.Expr) -> tuple[list[exp.Expr], ColumnType]:
+    def _converted(self, node: exp.Expr, part: _Part, target: ColumnType) -> _Part:
+        most = part.largest * 10 ** (target.scale - part.type.scale)
+        return self._exact(node, _Part(convert(part.sql, part.type, target), target, most))
+
+    def _operands(self, *nodes: exp.Expr) -> list[_Part]:
         """Parts of a comparison; a comparison of a comparison reads differently to different people."""
         for node in nodes:
             if isinstance(node, exp.Predicate | exp.Not | exp.Connector):
@@ -275,6 +313,11 @@ class _Binder:
             raise self._refused(
                 f"{_shown(node)} needs numbers, found {found}", "calculate with number columns"
             )
+
+
+def _one_of(values: list[_Part], choice: exp.Expr) -> _Part:
+    """A choice among values of one type."""
+    return _Part(choice, values[0].type, max(value.largest for value in values))
 
 
 def _negated(condition: exp.Expr) -> exp.Expr:

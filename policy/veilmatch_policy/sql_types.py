@@ -1,18 +1,27 @@
 """Types and values of the SQL subset, as DuckDB gets them.
 
 Every number is a DECIMAL(38, scale) from the column to the result, an integer one of scale 0.  DuckDB then
-adds and multiplies in 128-bit integers and reports an overflow; where it may choose a common type itself
-it rounds (two DECIMALs of 38 digits) or turns to floating point (a HUGEINT, and a decimal).
+adds and multiplies in 128-bit integers; where it may choose a common type itself it rounds (two DECIMALs
+of 38 digits) or turns to floating point (a HUGEINT, and a decimal).
+
+An overflow would fail the query, and so tell whoever wrote it that a person with such a value exists.  So
+there is none: sql_binder.py knows how large every part can become before it sees any data.  Magnitudes are
+in units of the last digit, the integers that DuckDB's DECIMALs are: 12.50 is 1250 of scale 2.
 """
 
 from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from veilmatch_policy.column_types import LARGEST_PRECISION, CellValue, ColumnType
+
+if TYPE_CHECKING:
+    from veilmatch_policy.catalog import Column
 
 INTEGER = ColumnType("integer")
 TEXT = ColumnType("text")
@@ -21,6 +30,10 @@ DATE = ColumnType("date")
 
 # What is left of 38 digits beside the 19 of a 64-bit integer: an integer column can meet any number.
 FINEST_SCALE = LARGEST_PRECISION - 19
+
+# What bounds the numbers that no column or constant does.
+MOST_ROWS = 10**10  # of one person in one table
+LONGEST = {"years": date.max.year - date.min.year, "days": (date.max - date.min).days}
 
 
 def number_of_scale(scale: int, *, whole: bool = False) -> ColumnType:
@@ -51,6 +64,25 @@ def type_of(value: CellValue) -> ColumnType:
             if not isinstance(exponent, int):
                 raise ValueError("a number that is not finite")  # noqa: TRY004  its type is right
             return ColumnType("decimal", -exponent) if exponent < 0 else INTEGER
+
+
+def magnitude(value: CellValue, scale: int) -> int:
+    """How far a value is from 0, in units of the last of ``scale`` digits; 0 for other than numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return 0
+    # Not Decimal's own arithmetic, which rounds to its context's 28 digits.
+    return int(abs(Fraction(value)) * 10**scale)
+
+
+def largest(column: Column) -> int:
+    """How far from 0 a column can be as a condition sees it: by its range, else its type, and its defaults.
+
+    The node's reader lets no cell pass beyond either.
+    """
+    scale = column.type.scale
+    cells = [magnitude(end, scale) for end in column.range] if column.range else [column.type.largest]
+    defaults = (column.missing.no_row, column.missing.no_value)
+    return max(*cells, *(0 for default in defaults), 0)
 
 
 def literal(value: CellValue, column_type: ColumnType) -> exp.Expr:

@@ -171,13 +171,15 @@ def test_evidence_is_complete_and_holds_nothing_personal(ran):
             set(result["departments"]) - {"supplement": {"social"}, "tax-card": {"tax"}}[result["policy"]]
         )
         assert {path.name for path in job.iterdir()} == {
-            *("manifest.json", "digests.json", "report.json", "B", "product"),
-            *contributors,
+            *("manifest.json", "digests.json", "report.json", "B", "product", "contributions")
         }
         digests = json.loads((job / "digests.json").read_text())
-        assert {entry["maker"] for entry in digests} == {"B", "product", *contributors}
+        assert {entry["file"] for entry in digests} == {
+            *("B/0-0.bin", "product/0-0.bin"),
+            *(f"contributions/{name}/0-0.bin" for name in contributors),
+        }
         for entry in digests:
-            data = (job / entry["maker"] / f"{entry['outcome']}-{entry['chunk']}.bin").read_bytes()
+            data = (job / entry["file"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == entry["sha256"]
         own_copy = json.loads((job / "report.json").read_text())
         assert "eligible" not in own_copy  # how many matched is the recipient's to know

@@ -150,7 +150,12 @@ class Node:
         self.store = NodeStore(self.disk, self.vault)
         data = DataFolder(load_catalog(self.folder / "catalog.yaml"), self.folder, {})
         self.linkage = NodeLinkage(
-            self.name, keys=self.keys, directory=self.directory, store=self.store, data=data
+            self.name,
+            keys=self.keys,
+            directory=self.directory,
+            store=self.store,
+            data=data,
+            modes=("oprf", "shared-key"),
         )
         self.jobs = NodeJobs(
             self.name,
@@ -258,7 +263,7 @@ class Federation:
                 home / f"{name}.sqlite",
             )
         self.disk = home / "office.sqlite"
-        self.store = CoordinatorStore(self.disk, Vault(b"\xff" * 32))
+        self.store = CoordinatorStore(self.disk)
         self.network = MemoryNodes(self.nodes)
         self.jobs = Jobs(
             identity=self.identity,

@@ -158,10 +158,10 @@ def led(federation, policy=POLICY):
 
 
 @contextmanager
-def refusal(match=""):
+def refusal(match="."):
     """The body ends with a node's refusal."""
-    with pytest.raises(NodeFailedError, match=match):
-        yield
+    with pytest.raises(NodeFailedError, match=match) as caught:
+        yield caught
 
 
 def rewrite(node, value):

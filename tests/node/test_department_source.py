@@ -51,7 +51,7 @@ def test_types_of_the_table(tmp_path):
         ("person", "INTEGER"),
         ("unreadable", "BOOLEAN"),
         ("i", "BIGINT"),
-        ("d", "DECIMAL(38,2)"),
+        ("d", "DECIMAL(20,2)"),
         ("t", "VARCHAR"),
         ("b", "BOOLEAN"),
         ("day", "DATE"),

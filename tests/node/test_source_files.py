@@ -78,7 +78,7 @@ def test_row_numbers_hold_over_blocks(tmp_path, monkeypatch):
     (tmp_path / "f.csv").write_text(
         "id,a\n" + "".join(f"{i},1\n" if i % 7 else f"{i}\n" for i in range(1, 500))
     )
-    cells = files.read(tmp_path, FileSource(file="f.csv"), ["id", "a"], identifier="id")
+    cells = files.read(tmp_path, FileSource(file="f.csv"), ["id", "a"], identifier="id", where="tax.people")
     assert cells.ragged == tuple(range(7, 500, 7))
     assert cells.table["id"].to_pylist() == [str(row) for row in cells.rows]
 
@@ -96,7 +96,11 @@ def test_what_python_writes_is_read(tmp_path_factory, rows, encoding):
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("id", "a"), *rows])
     (folder / "f.csv").write_bytes(text.getvalue().encode(encoding))
     cells = files.read(
-        folder, FileSource(file="f.csv", encoding=encoding, null=()), ["id", "a"], identifier="id"
+        folder,
+        FileSource(file="f.csv", encoding=encoding, null=()),
+        ["id", "a"],
+        identifier="id",
+        where="tax.people",
     )
     assert list(zip(*(column.to_pylist() for column in cells.table.columns), strict=True)) == rows
 
@@ -119,7 +123,7 @@ def test_null_spellings_and_delimiter(tmp_path):
         ("\n\n", "cannot be cut into rows and cells"),
         (f"{ANNA},Anna\n{BODO},Bodo\n", "there is no column 'id'"),
         (f"id,note\n{ANNA},x\n", "there is no column 'name'"),
-        (f"id,name,NAME\n{ANNA},x,y\n", "columns 2 and 3 have the same name"),
+        (f"id,name,NAME\n{ANNA},x,y\n", "two columns have the same name .columns 2 and 3"),
         (f'id,name\n{ANNA},"Anna\n{BODO},Bodo\n', "the number of quotation marks is odd"),
     ],
 )
@@ -160,7 +164,7 @@ def test_reading_is_streamed(tmp_path):
     path.write_text("id,filler\n" + "".join(f"{i},{'x' * 190}\n" for i in range(200_000)))
     tracemalloc.start()
     before = pa.total_allocated_bytes()
-    cells = files.read(tmp_path, FileSource(file="f.csv"), ["id"], identifier="id")
+    cells = files.read(tmp_path, FileSource(file="f.csv"), ["id"], identifier="id", where="tax.people")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert cells.table.num_rows == 200_000

@@ -16,9 +16,9 @@ tables:
     identifier: opaque
     rows: one
     columns:
-      age: {type: integer}
-      rent: {type: decimal(2), missing: 0}
-      rate: {type: decimal(3), missing: {no_row: 1.5, no_value: fail}}
+      age: {type: integer, range: [-1000, 1000]}
+      rent: {type: decimal(2), missing: 0, range: [-1000, 1000]}
+      rate: {type: decimal(3), missing: {no_row: 1.5, no_value: fail}, range: [-1000, 1000]}
       sex: {type: text, missing: {no_row: fail, no_value: "it's"}}
       alive: {type: boolean}
       disabled: {type: boolean, missing: false}
@@ -37,7 +37,7 @@ tables:
     identifier: opaque
     rows: many
     columns:
-      area: {type: decimal(1)}
+      area: {type: decimal(1), range: [-1000, 1000]}
       floor: {type: integer, missing: {no_row: 7, no_value: 3}}
       kind: {type: text, missing: none}
       let: {type: boolean}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ import pytest
 from housing_tables import CATALOG, load
 from second_opinion import completed_years
 
+from veilmatch_policy.errors import PolicyError
 from veilmatch_policy.evaluate import EvaluationError, person_values, truth
 from veilmatch_policy.expression import bind
 from veilmatch_policy.sql_types import sql_type
@@ -195,23 +197,18 @@ def test_completed_years(connection, born, reference, years):
     assert value(connection, "years(born)", reference)[0] == years == completed_years(born, reference)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "car_value * car_value * car_value > 0",
-        "car_value * 0.0000000000000000001 * 10000000000 * 10000000000 > 0.1234567890123456789",
-        "9999999999999999999 * 9999999999999999999 * 9999999999999999999 > 0",
-        "sum(floor * floor * floor) > 0",
-    ],
-)
-def test_an_overflow_is_refused_without_its_values(connection, text):
-    huge = 9_000_000_000_000_000_123
-    load(connection, {"cars": [{"person": 0, "car_value": huge}], "homes": [{"person": 0, "floor": huge}]})
-    with pytest.raises(EvaluationError, match="leaves the 38 digits that are exact") as refused:
-        answers(connection, text, people=1)
-    assert "9000000000000000123" not in str(refused.value)
-    assert refused.value.__cause__ is None
-    assert refused.value.__suppress_context__
+def test_a_defect_says_nothing_of_the_data(connection):
+    load(connection, {"people": [{"person": 0, "age": 1}, {"person": 0, "age": 2}]})
+    with pytest.raises(EvaluationError, match=f"^{re.escape(WHERE)}: the tables are not one row a person$"):
+        answers(connection, "age = 1", people=1)
+    # Cells that no reader lets pass.
+    connection.execute("ALTER TABLE t_people ALTER age TYPE HUGEINT")
+    connection.execute(f"UPDATE t_people SET age = {10**38}")
+    with pytest.raises(EvaluationError, match=f"^{re.escape(WHERE)}: ConversionException$") as failed:
+        answers(connection, "age = 1", people=1)
+    assert failed.value.__cause__ is None
+    assert failed.value.__suppress_context__
+    assert not isinstance(failed.value, PolicyError)  # so a node tells nobody more than "internal error"
 
 
 def test_integers_of_64_bits_do_not_overflow(connection):
@@ -220,13 +217,7 @@ def test_integers_of_64_bits_do_not_overflow(connection):
     load(connection, rows)
     assert answers(connection, f"-car_value = {most} + 1", people=1) == [True, False]
     assert answers(connection, f"sum(floor) = {most} * 3", people=1) == [True, False]
-    assert answers(connection, f"sum(floor) - {most} > 0.000000000000000001", people=1) == [True, False]
-
-
-def test_several_rows_where_one_is_declared_are_refused(connection):
-    load(connection, {"people": [{"person": 0, "age": 1}, {"person": 0, "age": 2}]})
-    with pytest.raises(EvaluationError, match="several rows where one is declared"):
-        answers(connection, "age = 1", people=1)
+    assert answers(connection, f"sum(floor) - {most} > 0.000000001", people=1) == [True, False]
 
 
 def test_text_is_compared_exactly(connection):

@@ -27,8 +27,8 @@ tables:
     rows: one
     columns:
       age: {type: integer}
-      rent_year: {type: decimal(2)}
-      rate: {type: decimal(10)}
+      rent_year: {type: decimal(2), range: [0, 1000000]}
+      rate: {type: decimal(10), range: [-10, 10]}
       sex: {type: text}
       disabled: {type: boolean}
       born: {type: date}
@@ -43,7 +43,7 @@ tables:
     identifier: opaque
     rows: many
     columns:
-      area: {type: decimal(1)}
+      area: {type: decimal(1), range: [0, 100000]}
       floor: {type: integer}
       kind: {type: text}
       let: {type: boolean}
@@ -55,6 +55,8 @@ tables:
     rows: one
     columns:
       car_value: {type: integer}
+      mileage: {type: integer, range: [-1, 9], missing: {no_row: -500, no_value: fail}}
+      loan: {type: decimal(2)}
 """,
     "housing/catalog.yaml",
 )
@@ -314,6 +316,32 @@ def test_the_subset_is_taken(text):
         ("age = 10000000000000000000", "a number is too long; write at most 19 digits"),
         ("age = 0.00000000000000000001", "a number is too long"),
         ("age = " + "9" * 50, "more than 38 digits"),
+        # what could leave 38 digits
+        (
+            "CASE WHEN rent_year >= 2900 THEN rent_year * 1000000000000000000 * 1000000000000000000 END >= 0",
+            "1000000000000000000' could leave the 38 digits that are exact: 45 digits; multiply less",
+        ),
+        (  # would fail if there were such a car
+            "CASE WHEN car_value = 9 THEN car_value * 1000000000000000000 * 1000000000000000000 ELSE 0 END > 0",
+            "that are exact: 55 digits; declare a range for car_value, or multiply less",
+        ),
+        ("disabled AND 9999999999999999999 * 9999999999999999999 * 9 > 0", "39 digits; multiply less"),
+        ("years(born) * 1000000000000000000 * 1000000000000000000 = 1", "40 digits; multiply less"),
+        ("days(born) * 1000000000000000000 * 100000000000000 = 1", "39 digits; multiply less"),
+        ("count(*) * 1000000000000000000 * 10000000000 = 1", "39 digits; multiply less"),
+        ("count(kind) * 1000000000000000000 * 10000000000 = 1", "39 digits; multiply less"),
+        ("sum(floor * floor) > 0", "48 digits; declare a range for floor, or multiply less"),
+        ("loan * loan > 0", "'loan * loan' could leave the 38 digits that are exact: 40 digits; declare"),
+        ("loan * 1000000000000000000 + 0 > 0.001", "39 digits; declare a range for loan"),
+        ("car_value * 100 > 0.000000000000000001", "39 digits; declare a range for car_value"),
+        ("car_value * 100 IN (1, 0.000000000000000001)", "39 digits; declare a range for car_value"),
+        ("car_value * 100 BETWEEN 0 AND 0.000000000000000001", "39 digits; declare a range for car_value"),
+        ("coalesce(car_value * 100, 0.000000000000000001) = 1", "39 digits; declare a range"),
+        ("CASE WHEN disabled THEN car_value * 100 ELSE 0.000000000000000001 END = 1", "39 digits; declare"),
+        ("-car_value * -car_value + car_value * car_value > 0", "39 digits; declare a range for car_value"),
+        ("CASE WHEN disabled THEN car_value ELSE 1 END * 9999999999999999999 * 9 > 0", "39 digits; declare"),
+        ("coalesce(age, car_value) * 9999999999999999999 * 9 > 0", "39 digits; declare a range for age"),
+        ("round(car_value * 0.5, 0) * car_value * 3 > 0", "39 digits; declare a range for car_value"),
         # tables
         ("area > 1", "'area' has many rows a person; aggregate it, as in max(area)"),
         ("sum(area) > floor", "'floor' has many rows a person"),
@@ -365,6 +393,30 @@ def test_amounts_are_numbers():
 )
 def test_scales_are_exact(text, result):
     assert str(amount(text).type) == result
+
+
+@pytest.mark.parametrize(
+    ("fits", "does_not"),
+    [
+        # A column by its range, its type, or its defaults, whichever reach further.
+        (
+            "mileage * 1999999999999999999 * 99999999999999999",
+            "mileage * 2000000000000000000 * 100000000000000000",
+        ),
+        ("rent_year * 9999999999999999999 * 99999999999", "rent_year * 9999999999999999999 * 1000000000000"),
+        ("car_value * 9999999999999999999", "car_value * 9999999999999999999 * 2"),
+        ("loan * 1000000000000000000", "loan * 1000000000000000000 + loan"),
+        ("round(loan * 10000000000000000.00, 2)", "loan * 10000000000000000.00 * 10"),
+        # Ten billion rows of one person.
+        ("sum(floor) * 1000000000", "sum(floor) * 10000000000"),
+        ("max(floor) * 1000000000000000000", "max(floor) * 9999999999999999999 * 2"),
+        (":line * (5 + sum(CASE WHEN floor >= 14 THEN 5 ELSE 3 END))", "sum(floor) * :line * 10000"),
+    ],
+)
+def test_38_digits_are_enough_or_refused(fits, does_not):
+    assert amount(fits).type.numeric
+    with pytest.raises(PolicyRefusedError, match=r"could leave the 38 digits that are exact: (39|40) digits"):
+        amount(does_not)
 
 
 def test_the_expression_says_what_it_uses():

@@ -11,7 +11,7 @@ from processes.small_world import write_departments
 
 from veilmatch.federation import COORDINATOR, NodePlan, make_federation
 from veilmatch_coordinator.serve import serve as serve_coordinator
-from veilmatch_crypto import IdentityKey
+from veilmatch_crypto import IdentityKey, Quota
 from veilmatch_node.serve import serve as serve_node
 from veilmatch_policy.directory import signed_bytes
 from veilmatch_policy.errors import CatalogError, DirectoryError
@@ -72,6 +72,58 @@ def test_a_key_that_is_none_is_not_repeated(homes, member, data):
     path = homes / member / "identity.key"
     path.write_bytes(data)
     assert refusal(homes, member, SettingsError) == f"{path}: is not a key of 32 bytes in hex; restore it"
+
+
+@pytest.mark.parametrize("key", ["identity", "sealing", "officer"])
+def test_a_key_that_is_not_the_one_in_the_directory(homes, key):
+    """Nobody would believe what the node signs, nor could it open what is sealed to it."""
+    path = homes / "tax" / f"{key}.key"
+    path.write_bytes((homes / "police" / f"{key}.key").read_bytes())
+    assert refusal(homes, "tax", SettingsError) == (
+        f"{path}: is not the key that the directory gives for tax; restore it, or have a new directory signed"
+    )
+
+
+def quota(homes, officer="tax", requester="tax", **changed):
+    """A quota file of the tax bureau, in the place of its officer's key."""
+    key = IdentityKey.from_bytes(bytes.fromhex((homes / officer / "officer.key").read_text()))
+    signed = Quota.signed(key, requester=requester, rows=40)
+    file = {"requester": requester, "rows": 40, "signature": signed.signature.hex(), **changed}
+    (homes / "tax" / "quota.toml").write_text(tomli_w.dumps(file))
+
+    def change(settings):
+        settings["keys"].pop("officer", None)
+        settings["keys"]["quota"] = "quota.toml"
+
+    configure(homes, "tax", change)
+
+
+def test_a_quota_that_the_officer_did_not_sign_for_this_department(homes):
+    quota(homes)
+    refusal(homes, "tax", ListenError)  # all is well but the address
+    for wrong, said in (
+        ({"officer": "police"}, "is not signed by the officer that the directory names"),
+        ({"rows": 41}, "is not signed by the officer"),
+        ({"requester": "police"}, "is the quota of police; get the one of tax"),
+        ({"rows": -1}, "is not a quota"),
+        ({"signature": "no hex"}, "is not a quota"),
+        ({"more": 1}, "is not a quota"),
+    ):
+        quota(homes, **wrong)
+        assert said in refusal(homes, "tax", SettingsError)
+    (homes / "tax" / "quota.toml").unlink()
+    assert "cannot be read" in refusal(homes, "tax", SettingsError)
+
+
+def test_a_quota_beside_the_key_that_signs_any(homes):
+    configure(homes, "tax", lambda settings: settings["keys"].update(quota="quota.toml"))
+    assert "say either quota or officer" in refusal(homes, "tax", SettingsError)
+
+
+@pytest.mark.parametrize("modes", [["names"], "oprf"])
+def test_linkage_modes_that_are_none(homes, modes):
+    configure(homes, "tax", lambda settings: settings.update(linkage=modes))
+    assert "linkage" in refusal(homes, "tax", SettingsError)
 
 
 @pytest.mark.parametrize("member", SERVE)

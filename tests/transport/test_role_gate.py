@@ -87,24 +87,40 @@ def test_a_certificate_of_another_federation(world):
         assert "no member of the federation spree" in assert_denied(lambda: ask(channel))
 
 
-def test_health_and_reflection_are_open_to_members_and_closed_to_strangers(world):
-    def healthy(channel):
-        return call(
-            health_pb2_grpc.HealthStub(channel).Check, "tax", health_pb2.HealthCheckRequest(service=SERVICE)
-        )
+def healthy(channel):
+    health = health_pb2_grpc.HealthStub(channel)
+    return call(health.Check, "tax", health_pb2.HealthCheckRequest(service=SERVICE))
 
-    def services(channel):
-        request = reflection_pb2.ServerReflectionRequest(list_services="")
-        answer = next(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request])))
-        return {service.name for service in answer.list_services_response.service}
 
+def test_health_is_open_to_members_and_closed_to_strangers(world):
     with world.serving() as port:
         with world.dialling(port, identity=world.identity("housing")) as channel:
             assert healthy(channel).status == health_pb2.HealthCheckResponse.SERVING
-            assert SERVICE in services(channel)
         stranger = TlsIdentity(world.root.certificate, *world.issue("justice"))
         with world.dialling(port, identity=stranger) as channel:
             assert_denied(lambda: healthy(channel))
+
+
+def test_nobody_can_hold_the_servers_threads_by_watching_its_health(world):
+    with world.serving() as port, world.dialling(port) as channel:
+        request = health_pb2.HealthCheckRequest(service=SERVICE)
+        for _ in range(3):
+            assert_denied(lambda: each(responses(health_pb2_grpc.HealthStub(channel).Watch, "tax", request)))
+        assert healthy(channel).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_is_for_the_coordinator_and_not_for_nodes(world):
+    def services(channel):
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        [answer] = responses(stream, "tax", iter([request]))
+        return {service.name for service in answer.list_services_response.service}
+
+    with world.serving() as port:
+        with world.dialling(port) as channel:
+            assert SERVICE in services(channel)
+        with world.dialling(port, identity=world.identity("housing")) as channel:
+            assert_denied(lambda: services(channel))
 
 
 def test_a_servicer_knows_its_caller(world):

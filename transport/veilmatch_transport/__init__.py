@@ -27,6 +27,7 @@ from veilmatch_transport.settings import (
     read_directory,
     read_secret,
     read_tls,
+    require_key,
     require_member,
 )
 from veilmatch_transport.sqlite import durable_engine, forget_erased
@@ -65,6 +66,7 @@ __all__ = [
     "read_directory",
     "read_secret",
     "read_tls",
+    "require_key",
     "require_member",
     "responses",
     "serve_stream",

@@ -38,9 +38,13 @@ CALL: Final = 10.0
 # managers wait before they kill.
 GRACE: Final = 8.0
 
-# One thread a call.  A coordinator of a dozen nodes that dial out holds an Attach and a few work streams
-# each; beyond that many, calls are refused with RESOURCE_EXHAUSTED instead of waiting unseen.
+# One thread a call, made when it is needed; beyond that many at once, calls are refused with
+# RESOURCE_EXHAUSTED instead of waiting unseen.  A node serves the coordinator's few streams at a time.
 WORKERS: Final = 64
+
+# A coordinator holds more for each member: a node that dials out has its Attach (two while it reconnects) and at
+# most three work streams of a linkage or job (its own, the keys', a trustee's), and streams that end meanwhile.
+WORKERS_A_MEMBER: Final = 8
 
 # What one party tells another about an error is one line of at most this many characters: gRPC carries
 # it percent-encoded (nine bytes a Chinese character) in trailers of at most 8 KiB.

@@ -2,8 +2,9 @@
 
 A table lists every procedure of a server with the roles that may call it; what is not in the table is
 refused for everyone, so that a procedure added without thought is closed, not open.  gRPC's health
-check and reflection are open to any member.  All refusals look alike to the caller: PERMISSION_DENIED and
-one fixed text; the local log says which of the reasons it was.
+check is open to any member, reflection to the coordinator and the operator.  Health's Watch is closed:
+each call of it would hold a thread of ours for as long as its caller likes.  All refusals look alike to
+the caller: PERMISSION_DENIED and one fixed text; the local log says which of the reasons it was.
 """
 
 from __future__ import annotations
@@ -21,13 +22,10 @@ from veilmatch_transport.boundary import boundary
 from veilmatch_transport.errors import Code, RefusalError
 from veilmatch_transport.tls import peer_certificate
 
-_OPEN_TO_MEMBERS: Final = frozenset(
-    {
-        "/grpc.health.v1.Health/Check",
-        "/grpc.health.v1.Health/Watch",
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-    }
-)
+_EVERY_SERVER: Final = {
+    "/grpc.health.v1.Health/Check": frozenset({"node", "coordinator", "operator"}),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": frozenset({"coordinator", "operator"}),
+}
 
 _Guard = Callable[[grpc.ServicerContext], AbstractContextManager[None]]
 
@@ -60,7 +58,7 @@ class RoleGate(grpc.ServerInterceptor):
         """Take the table from a procedure's full name (``/package.Service/Method``) to its roles."""
         self._federation = federation
         self._members = members
-        self._table = dict(table)
+        self._table = {**_EVERY_SERVER, **table}
 
     def intercept_service(
         self,
@@ -96,15 +94,12 @@ class RoleGate(grpc.ServerInterceptor):
                 Code.NOT_PERMITTED,
                 f"the directory lists no {peer.member} with the certificate {peer.fingerprint[:16]}...",
             )
-        if method not in _OPEN_TO_MEMBERS:
-            allowed = self._table.get(method)
-            if allowed is None:
-                raise RefusalError(
-                    Code.NOT_PERMITTED, f"{peer.member} called a procedure that no role may call"
-                )
-            if not roles & allowed:
-                has, needs = ", ".join(sorted(roles)), ", ".join(sorted(allowed))
-                raise RefusalError(Code.NOT_PERMITTED, f"{peer.member} is {has}; this is for {needs}")
+        allowed = self._table.get(method)
+        if allowed is None:
+            raise RefusalError(Code.NOT_PERMITTED, f"{peer.member} called a procedure that no role may call")
+        if not roles & allowed:
+            has, needs = ", ".join(sorted(roles)), ", ".join(sorted(allowed))
+            raise RefusalError(Code.NOT_PERMITTED, f"{peer.member} is {has}; this is for {needs}")
         _callers[context] = peer.member
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import signal
 import threading
+import time
 from concurrent import futures
 from typing import TYPE_CHECKING, Final, Self
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("veilmatch.transport")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_LOOK: Final = 0.1  # seconds between looks for a second signal while the last calls finish
+_LOOK: Final = 0.1  # seconds between looks for a signal
 
 
 class Server:
@@ -34,18 +35,19 @@ class Server:
     Use: ``add`` each service, ``start``, then ``run`` until a signal (main thread), or leave the body.
     """
 
-    def __init__(self, identity: TlsIdentity, gate: RoleGate) -> None:
-        """Take our side of TLS and who may call what."""
+    def __init__(self, identity: TlsIdentity, gate: RoleGate, *, members: int = 0) -> None:
+        """Take our side of TLS, who may call what, and how many members may hold calls open here for long."""
         self.stopping = threading.Event()
         """Set when the server begins to stop: calls that wait for work should end."""
         self._identity = identity
         self._health = health.HealthServicer(experimental_non_blocking=False)
         self._services: list[str] = []
+        workers = limits.WORKERS + limits.WORKERS_A_MEMBER * members
         self._grpc = grpc.server(
-            futures.ThreadPoolExecutor(limits.WORKERS, thread_name_prefix="call"),
+            futures.ThreadPoolExecutor(workers, thread_name_prefix="call"),
             interceptors=[gate],
             options=_options(),
-            maximum_concurrent_rpcs=limits.WORKERS,
+            maximum_concurrent_rpcs=workers,
         )
         self.add(health.SERVICE_NAME, lambda s: health_pb2_grpc.add_HealthServicer_to_server(self._health, s))
 
@@ -77,6 +79,10 @@ class Server:
         signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         before = {number: signal.signal(number, lambda n, _frame: signals.put(n)) for number in _SIGNALS}
         try:
+            # A wait without end would not do: now and then the kernel gives the signal to a thread that DuckDB
+            # keeps busy, and then nothing wakes this one, where Python runs the handler.
+            while signals.empty():
+                time.sleep(_LOOK)
             _log.info("stopping", signal=signal.Signals(signals.get()).name)
             stopped = self._begin_stop(limits.GRACE)
             while not stopped.wait(_LOOK):

@@ -123,6 +123,12 @@ def require_member(directory: Directory, name: str, role: str, tls: TlsIdentity)
         )
 
 
+def require_key(path: Path, public: bytes, listed: bytes) -> None:
+    """Raise SettingsError unless a key file's public key is the one that the directory lists for us."""
+    if public != listed:
+        raise SettingsError(f"{path}: is not the key that the directory lists for this member; restore it")
+
+
 def read_tls(tls: Tls) -> TlsIdentity:
     """Read this party's side of TLS.  Raises SettingsError or CredentialError with the file that is wrong."""
     if tls.key.exists() and tls.key.stat().st_mode & _OTHERS:

@@ -1,0 +1,32 @@
+"""Work on several chunks at once, results in the order in which the work was given."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+_P = TypeVar("_P")
+_T = TypeVar("_T")
+
+_AHEAD = 16  # chunks under way: work for as many processes, 10 MB at 3072 bits
+
+
+def in_order(calls: Iterable[tuple[_P, Future[_T]]]) -> Iterator[tuple[_P, _T]]:
+    """Yield each call's place and result, in the order of ``calls``, which are taken some way ahead.
+
+    Where a call is done as soon as it is submitted (one process), nothing is taken ahead.  What is
+    left when the caller stops is cancelled as far as it has not begun.
+    """
+    under_way: deque[tuple[_P, Future[_T]]] = deque()
+    try:
+        for place, call in calls:
+            under_way.append((place, call))
+            if len(under_way) == _AHEAD or call.done():
+                first, begun = under_way.popleft()
+                yield first, begun.result()
+        while under_way:
+            first, begun = under_way.popleft()
+            yield first, begun.result()
+    finally:
+        for _, call in under_way:
+            call.cancel()
