@@ -37,6 +37,8 @@ Batch = linkage_pb2.OprfBatch  # relayed as it is: only nodes and trustees read 
 _EXIT_CODES = {Code.POLICY_REFUSED: 3, Code.DATA_REFUSED: 4}  # of the command that asked (policies.md)
 _LAST = frozenset({"done", "refused"})  # after these a task's stream has nothing more to say
 _SLOT_BYTES = 1 << 20  # a message of slots: 262,144 people
+_ATTACHED_WITHIN = 15.0  # seconds that a node has to dial in before work for it fails: a restart takes less
+_CLOSED_WITHIN = 2.0  # the same where a job is over: it need not wait for a node that is gone
 _END_SECONDS = 10.0  # that a node has to end a stream after its task is done
 
 
@@ -59,8 +61,8 @@ class Traffic(NamedTuple):
 class AttachedNodes(Protocol):
     """Nodes that dialled in and wait for work (service.Attachments)."""
 
-    def open(self, name: str) -> Stream:
-        """Have a node open a work stream.  Raises PeerError where it is not attached."""
+    def open(self, name: str, within: float) -> Stream:
+        """Have a node open a work stream.  Raises PeerError where it is not attached in ``within`` seconds."""
 
     def release(self, stream: Stream) -> None:
         """Let a stream that ``open`` gave end."""
@@ -80,11 +82,11 @@ class Nodes:
         """Begin a set of work streams that end together."""
         return Conversation(self)
 
-    def open(self, name: str) -> Stream:
-        """Open a work stream to a node, dialling it or asking it to dial."""
+    def open(self, name: str, *, within: float = _ATTACHED_WITHIN) -> Stream:
+        """Open a work stream to a node, dialling it or asking it to dial, which it can for ``within`` seconds."""
         address = self._directory.member(name).address
         if not address:
-            return self._attached.open(name)
+            return self._attached.open(name, within)
         with self._opening:
             if name not in self._channels:
                 self._channels[name] = open_channel(address, name, self._tls)
@@ -178,11 +180,14 @@ class Conversation:
     def close_job(self, name: str, digest: bytes) -> None:
         """Have a node erase a job's keys and ciphertexts."""
         task = job_pb2.CloseTask(manifest_sha256=digest)
-        self._begin(name, node_pb2.CoordinatorMessage(close=task)).receive("done")
+        message = node_pb2.CoordinatorMessage(close=task)
+        self._begin(name, message, within=_CLOSED_WITHIN).receive("done")
 
-    def _begin(self, name: str, first: node_pb2.CoordinatorMessage) -> "_Line":
+    def _begin(
+        self, name: str, first: node_pb2.CoordinatorMessage, *, within: float = _ATTACHED_WITHIN
+    ) -> "_Line":
         with _named():
-            stream = self._nodes.open(name)
+            stream = self._nodes.open(name, within=within)
         with self._changing:
             self._streams.append(stream)
         line = _Line(stream, self._nodes)

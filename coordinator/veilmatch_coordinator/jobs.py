@@ -140,11 +140,15 @@ class Jobs:
         """Close the job everywhere (4.7).  A node that cannot be reached erases at the manifest's expiry."""
         self._store.close_job(manifest.digest)
         with self._nodes.conversation() as conversation:
-            for name in manifest.draft.participants:
+
+            def close(name: str) -> None:
                 try:
                     conversation.close_job(name, manifest.digest)
                 except NodeFailedError:
                     _log.warning("job not closed", node=name, job=manifest.draft.job)
+
+            calls = {name: partial(close, name) for name in manifest.draft.participants}
+            in_parallel(calls, on_failure=conversation.abort)
 
     def _draw_up(
         self,

@@ -32,7 +32,6 @@ ROLES = {  # who may call what
 
 _log = structlog.get_logger(__name__)
 
-_ATTACHED_WITHIN = 15.0  # seconds that a node has to dial in before work for it fails: a restart takes less
 _OPENED_WITHIN = 10.0  # seconds from an offer to its work stream
 _LOOK = 0.5  # seconds between looks whether a waiting call is still wanted
 _LINKAGES: dict[int, LinkageMode] = {
@@ -50,11 +49,14 @@ class Attachments:
         self._released: dict[int, threading.Event] = {}
         self._changed = threading.Condition()
 
-    def open(self, name: str) -> Stream:
-        """Offer work to a node and wait for its stream.  Raises PeerUnavailableError."""
+    def open(self, name: str, within: float) -> Stream:
+        """Offer work to a node, which has ``within`` seconds to dial in, and wait for its stream.
+
+        Raises PeerUnavailableError.
+        """
         offer, stream = secrets.token_hex(16), Future[Stream]()
         with self._changed:
-            if not self._changed.wait_for(lambda: name in self._offers, _ATTACHED_WITHIN):
+            if not self._changed.wait_for(lambda: name in self._offers, within):
                 raise PeerUnavailableError(
                     name, "has not dialled in", "start it, or give it an address in the directory"
                 )

@@ -21,7 +21,7 @@ def in_order(calls: Iterable[tuple[_P, Future[_T]]]) -> Iterator[tuple[_P, _T]]:
     try:
         for place, call in calls:
             under_way.append((place, call))
-            if len(under_way) == _AHEAD or call.done():
+            while under_way and (len(under_way) == _AHEAD or under_way[0][1].done()):
                 first, begun = under_way.popleft()
                 yield first, begun.result()
         while under_way:

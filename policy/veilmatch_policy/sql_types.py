@@ -82,7 +82,7 @@ def largest(column: Column) -> int:
     scale = column.type.scale
     cells = [magnitude(end, scale) for end in column.range] if column.range else [column.type.largest]
     defaults = (column.missing.no_row, column.missing.no_value)
-    return max(*cells, *(0 for default in defaults), 0)
+    return max(*cells, *(magnitude(default, scale) for default in defaults if default is not None), 0)
 
 
 def literal(value: CellValue, column_type: ColumnType) -> exp.Expr:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -252,6 +253,16 @@ class Started:
                 assert self.process.poll() is None, self.process.communicate()
                 time.sleep(0.02)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Leave nothing running, also where a test has failed."""
+        for process in (self.process.pid, *running(self.out).values()):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.process.communicate()
+
     def ended(self):
         """The exit code, the last line, and how long it took."""
         began = time.monotonic()
@@ -261,29 +272,29 @@ class Started:
 
 
 def test_a_department_killed_during_a_job_is_named_within_seconds(tmp_path):
-    started = Started(tmp_path)
-    started.wait_until_police_reads()
-    members = running(started.out)
-    assert members.keys() == {"police", "social", "coordinator"}
-    os.kill(members["police"], signal.SIGKILL)
-    code, line, seconds = started.ended()
-    assert code == 5
-    assert line.startswith("police: ")
-    assert "; " in line
-    assert seconds < 20  # a few seconds, and the others' orderly end
-    assert not running(started.out)
-    assert not list(started.home.iterdir())  # the keys went with the processes
+    with Started(tmp_path) as started:
+        started.wait_until_police_reads()
+        members = running(started.out)
+        assert members.keys() == {"police", "social", "coordinator"}
+        os.kill(members["police"], signal.SIGKILL)
+        code, line, seconds = started.ended()
+        assert code == 5
+        assert line.startswith("police: ")
+        assert "; " in line
+        assert seconds < 20  # a few seconds, and the others' orderly end
+        assert not running(started.out)
+        assert not list(started.home.iterdir())  # the keys went with the processes
 
 
 def test_a_run_that_is_told_to_stop_stops_its_members(tmp_path):
-    started = Started(tmp_path)
-    started.wait_until_police_reads()
-    started.process.send_signal(signal.SIGTERM)
-    code, line, seconds = started.ended()
-    assert (code, line) == (130, "veilmatch: interrupted; nothing is running any more")
-    assert seconds < 20
-    assert not running(started.out)
-    assert not list(started.home.iterdir())
+    with Started(tmp_path) as started:
+        started.wait_until_police_reads()
+        started.process.send_signal(signal.SIGTERM)
+        code, line, seconds = started.ended()
+        assert (code, line) == (130, "veilmatch: interrupted; nothing is running any more")
+        assert seconds < 20
+        assert not running(started.out)
+        assert not list(started.home.iterdir())
 
 
 def test_data_that_is_refused_ends_with_exit_code_4(tmp_path):

@@ -70,7 +70,7 @@ class Stream:
 
 
 def conversation_with(stream):
-    nodes = SimpleNamespace(open=lambda _name: stream, release=lambda _: stream.ended.append("release"))
+    nodes = SimpleNamespace(open=lambda _name, **_: stream, release=lambda _: stream.ended.append("release"))
     return Conversation(nodes)
 
 
@@ -167,7 +167,7 @@ def test_a_stream_that_comes_as_its_offer_expires_is_used_and_released(monkeypat
         released.set()
 
     threading.Thread(target=accept, daemon=True).start()
-    assert attachments.open("tax") is stream
+    assert attachments.open("tax", 1.0) is stream
     assert not released.is_set()
     attachments.release(stream)
     assert released.wait(3)

@@ -196,7 +196,7 @@ class MemoryNodes:
     def conversation(self) -> Conversation:
         return Conversation(self)
 
-    def open(self, name: str) -> WorkStream:
+    def open(self, name: str, *, within: float = 0.0) -> WorkStream:
         outward = _Outbox(COORDINATOR, partial(self._pass, name, False))
         inward = _Outbox(name, partial(self._pass, name, True))
         here = WorkStream(name, outward, inward.inbox, lambda: None)

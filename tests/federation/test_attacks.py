@@ -551,9 +551,15 @@ def test_attack_a_recipient_that_asks_about_more_people_than_the_policy_allows(f
     assert "selects more people than among_at_most allows" in text
 
 
-def test_attack_a_bitmap_of_another_size(federation):
-    def longer(passing):
-        passing.content.bitmap += b"\x00"
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda bitmap: bitmap[:-1], "another number of slots"), (lambda bitmap: bitmap + b"\0", "more than")],
+    ids=["shorter", "longer"],
+)
+def test_attack_a_bitmap_of_another_size(federation, change, said):
+    def resize(passing):
+        passing.content.bitmap = change(passing.content.bitmap)
 
-    error, _ = fails(federation, tap_on("presented", longer))
-    assert "another number of slots" in str(error)
+    error, _ = fails(federation, tap_on("presented", resize))
+    assert said in str(error)
+    assert not federation.network.sent("contribute")

@@ -34,19 +34,17 @@ def test_nothing_is_taken_ahead_where_each_call_is_done_at_once():
         assert len(submitted) == count
 
 
-def test_no_more_than_a_few_are_under_way_and_the_rest_is_cancelled():
-    calls = [Future() for _ in range(100)]
-    calls[0].set_exception(ValueError("broken"))
+def test_a_failure_ends_it_and_the_rest_is_cancelled():
     taken = []
 
     def submitting():
-        for number, call in enumerate(calls[1:] + calls[:1]):
-            taken.append(call)
-            yield number, call
+        for number in range(100):
+            taken.append(Future())
             if len(taken) == module._AHEAD - 1:
                 taken[0].set_exception(ValueError("broken"))
+            yield number, taken[-1]
 
     with pytest.raises(ValueError, match="broken"):
         list(in_order(submitting()))
-    assert len(taken) == module._AHEAD
+    assert len(taken) == module._AHEAD - 1
     assert all(call.cancelled() for call in taken[1:])
