@@ -63,7 +63,7 @@ class Attachments:
             self._open[offer] = (name, stream)
             self._offers[name].put(offer)
         try:
-            return stream.result(_OPENED_WITHIN)
+            return stream.result(min(within, _OPENED_WITHIN))
         except TimeoutError:
             with self._changed:
                 self._open.pop(offer, None)

@@ -9,15 +9,17 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from command_line import SECONDS, command, run
+from command_line import SECONDS, command, run, run_here
 from processes.small_world import PEOPLE, plain_answers, resident_id, tables, write_departments, write_policy
 
 from veilmatch.departments import load_departments, load_policies
+from veilmatch.errors import JobFailedError
 from veilmatch.plaintext import eligible
 
 FAST = ("--linkage", "shared-key", "--key-bits", "2048")
@@ -258,7 +260,8 @@ class Started:
 
     def __exit__(self, *_):
         """Leave nothing running, also where a test has failed."""
-        for process in (self.process.pid, *running(self.out).values()):
+        self.process.kill()
+        for process in running(self.out).values():
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.communicate()
@@ -297,14 +300,22 @@ def test_a_run_that_is_told_to_stop_stops_its_members(tmp_path):
         assert not list(started.home.iterdir())
 
 
-def test_data_that_is_refused_ends_with_exit_code_4(tmp_path):
-    path, policy = two_departments(tmp_path)
-    path.write_text(tables()["police"].replace("citizen", SECRET))
+@pytest.mark.parametrize("code", [3, 4, 5])
+def test_what_the_coordinator_says_is_the_last_line_and_its_code_the_exit_code(
+    tmp_path, capsys, monkeypatch, code
+):
+    """Data that is refused (4) among them: tests/processes/test_refused_data.py has every way in real processes."""
+
+    @contextmanager
+    def federation(*_):
+        yield SimpleNamespace(link=refuse)
+
+    def refuse(*_):
+        raise JobFailedError("police: this department's data is refused: x; correct it", code)
+
+    monkeypatch.setattr("veilmatch.running.local_federation", federation)
+    _, policy = two_departments(tmp_path)
     arguments = ("--departments", tmp_path / "departments", "--out", tmp_path / "out", *FAST)
-    ended = run("local", "run", policy, *arguments)
-    assert (ended.code, ended.out) == (4, "")
-    line = ended.line(quiet=False)
-    assert line.startswith("police: this department's data is refused: ")
-    assert "there is no column 'citizen', which the catalog says holds the identifiers; " in line
-    assert SECRET not in ended.err
-    assert not (tmp_path / "out" / "old-age").exists()
+    ended = run_here(capsys, "local", "run", policy, *arguments)
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.line(quiet=False) == "police: this department's data is refused: x; correct it"

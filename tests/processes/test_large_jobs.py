@@ -97,7 +97,7 @@ def test_after_a_kill_around_every_send_the_same_bytes_leave_again(large):
     digest = office.start_job(POLICY, chunk_ciphertexts=512)
     sent: dict[int, tuple[bytes, bytes]] = {}
     [(padded,)] = large.stored(COORDINATOR, "SELECT padded FROM epochs")
-    chunks = -(-padded // (40 * 512))  # type: ignore[operator]  # sqlite's rows are untyped
+    chunks = -(-padded // (40 * 512))
 
     def receive():
         nodes = office.nodes()
