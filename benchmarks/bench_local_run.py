@@ -59,7 +59,9 @@ def write_data(folder: Path) -> None:
         }
         pyarrow.csv.write_csv(pa.table(table), home / "people.csv")
         (home / "catalog.yaml").write_text(CATALOG.format(name=name))
-        policy += f'  {name}-fits: {{department: {name}, where: "{name}_points < 90 AND {name}_amount >= 0"}}\n'
+        policy += (
+            f'  {name}-fits: {{department: {name}, where: "{name}_points < 90 AND {name}_amount >= 0"}}\n'
+        )
     (folder / "policy.yaml").write_text(policy)
 
 
@@ -103,7 +105,9 @@ def test_two_hundred_thousand_people(benchmark, tmp_path):
         required_megabytes=REQUIRED_MEGABYTES,
         times_plaintext=round(seconds / plain_seconds, 1),
     )
-    print(f"\n200,000 people, six departments: {seconds:.1f} s (required {REQUIRED_SECONDS}), peaks {peaks} MB")
+    print(
+        f"\n200,000 people, six departments: {seconds:.1f} s (required {REQUIRED_SECONDS}), peaks {peaks} MB"
+    )
     print(f"stages {results['seconds']}; {seconds / plain_seconds:.1f} times the plaintext join")
     found = (tmp_path / "out" / "everybody" / "eligible.csv").read_text().split()[1:]
     assert found == plain
