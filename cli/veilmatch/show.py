@@ -60,7 +60,7 @@ def bars(title: str) -> Iterator[Bars]:
 def results(rows: Sequence[Row]) -> None:
     """Print the result table."""
     table = Table(title="Results", title_justify="left")
-    table.add_column("policy", overflow="fold")
+    table.add_column("policy", no_wrap=True)
     for heading in ("eligible", "seconds, with linkage", "bytes"):
         table.add_column(heading, justify="right")
     compared = any(row.equal is not None for row in rows)
