@@ -62,6 +62,12 @@ FORGED = {
         "outcomes": [outcome("housing", COORDINATOR, "police", "tax")],
         "participants": sorted([*NAMES, COORDINATOR]),
     },
+    "a policy that the coordinator receives": {
+        "policy": POLICY.replace("recipient: social", f"recipient: {COORDINATOR}"),
+        "recipient": COORDINATOR,
+        "outcomes": [outcome(*CONTRIBUTORS)],
+        "participants": sorted([*CONTRIBUTORS, COORDINATOR]),
+    },
     "no policy": {"policy": "policy: nothing"},
     "expired": {"expires": later(-1).isoformat()},
     "never expires": {"expires": later(900).isoformat()},
