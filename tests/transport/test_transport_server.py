@@ -53,9 +53,10 @@ def test_waiting_for_a_service_that_nobody_has_ends_at_once(world):
 
 
 def test_stopping(world):
-    go_on = threading.Event()
+    began, go_on = threading.Event(), threading.Event()
 
     def task(stream):
+        began.set()
         go_on.wait(5)
         stream.send(message(b"done"))
 
@@ -64,6 +65,7 @@ def test_stopping(world):
     with world.dialling(port) as channel, world.dialling(port) as later:
         stream = open_stream(work(channel), "tax")
         stream.send(message())
+        assert began.wait(10)
         stopper = threading.Thread(target=server.stop)
         assert not server.stopping.is_set()
         stopper.start()
