@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from processes.small_world import PEOPLE, plain_answers, resident_id, tables
 
-SECRET = "4711"  # a wage that no line, log or report may show
+SECRET = "47110815"  # a wage that no line, log or report may show; longer than a moment's digits in a log
 
 
 @contextmanager
