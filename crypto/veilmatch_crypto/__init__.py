@@ -4,6 +4,7 @@ It knows no role, no network and no file.  protocol.md is the specification.
 """
 
 from veilmatch_crypto.batches import BoundBatch, Quota, QuotaLedger, Reply, Requester, Trustee
+from veilmatch_crypto.bitslices import pack_bits, row_words, slice_words, unpack_bits
 from veilmatch_crypto.certificates import (
     LOOPBACK,
     Credential,
@@ -14,6 +15,22 @@ from veilmatch_crypto.certificates import (
     member_name,
 )
 from veilmatch_crypto.ciphertexts import ResidueGuard, encrypt_chunk, multiply_chunks, open_chunk
+from veilmatch_crypto.circuit import (
+    CoordinatorGates,
+    DealerGates,
+    Gates,
+    RecipientGates,
+    Steps,
+    Wires,
+    all_of,
+    any_of,
+    at_least,
+    negated,
+    negative,
+    reveal_to_recipient,
+    zero,
+)
+from veilmatch_crypto.counting import CoordinatorTally, DealerTally, RecipientTally, Tally, count
 from veilmatch_crypto.derive import derive_key
 from veilmatch_crypto.encoding import encode_tuple
 from veilmatch_crypto.errors import (
@@ -21,6 +38,7 @@ from veilmatch_crypto.errors import (
     CertificateRefusedError,
     CheckError,
     CiphertextError,
+    CircuitError,
     CryptoError,
     ElementError,
     KeyRefusedError,
@@ -28,11 +46,14 @@ from veilmatch_crypto.errors import (
     SealError,
     SignatureRefusedError,
 )
+from veilmatch_crypto.households import HouseholdOrder, Layers
 from veilmatch_crypto.identity import AgreementKey, IdentityKey, verify
+from veilmatch_crypto.laplace import discrete_laplace
 from veilmatch_crypto.masks import (
     ContributorMasks,
     CoordinatorMasks,
     RecipientChecks,
+    amount_words,
     answer_words,
     noise_key,
 )
@@ -42,6 +63,14 @@ from veilmatch_crypto.paillier import KEY_BITS, PrivateKey, PublicKey, generate
 from veilmatch_crypto.pool import make_executor
 from veilmatch_crypto.prg import permutation
 from veilmatch_crypto.sealing import Address, Sealed, open_sealed, seal
+from veilmatch_crypto.seeds import circuit_key, draw_seed, open_seed, seal_seed
+from veilmatch_crypto.translation import (
+    CoordinatorTranslation,
+    DealerTranslation,
+    RecipientTranslation,
+    Translation,
+)
+from veilmatch_crypto.triples import CoordinatorRandomness, DealerRandomness, RecipientRandomness
 from veilmatch_crypto.vault import Vault
 
 __all__ = [
@@ -56,13 +85,25 @@ __all__ = [
     "CertificateRefusedError",
     "CheckError",
     "CiphertextError",
+    "CircuitError",
     "ContributorMasks",
+    "CoordinatorGates",
     "CoordinatorMasks",
+    "CoordinatorRandomness",
+    "CoordinatorTally",
+    "CoordinatorTranslation",
     "Credential",
     "CryptoError",
+    "DealerGates",
+    "DealerRandomness",
+    "DealerTally",
+    "DealerTranslation",
     "ElementError",
+    "Gates",
+    "HouseholdOrder",
     "IdentityKey",
     "KeyRefusedError",
+    "Layers",
     "Layout",
     "OprfKey",
     "PrivateKey",
@@ -71,18 +112,34 @@ __all__ = [
     "QuotaError",
     "QuotaLedger",
     "RecipientChecks",
+    "RecipientGates",
+    "RecipientRandomness",
+    "RecipientTally",
+    "RecipientTranslation",
     "Reply",
     "Requester",
     "ResidueGuard",
     "SealError",
     "Sealed",
     "SignatureRefusedError",
+    "Steps",
+    "Tally",
+    "Translation",
     "Trustee",
     "Validity",
     "Vault",
+    "Wires",
+    "all_of",
+    "amount_words",
     "answer_words",
+    "any_of",
+    "at_least",
     "blind",
+    "circuit_key",
+    "count",
     "derive_key",
+    "discrete_laplace",
+    "draw_seed",
     "encode_tuple",
     "encrypt_chunk",
     "fingerprint",
@@ -92,10 +149,20 @@ __all__ = [
     "make_root",
     "member_name",
     "multiply_chunks",
+    "negated",
+    "negative",
     "noise_key",
     "open_chunk",
     "open_sealed",
+    "open_seed",
+    "pack_bits",
     "permutation",
+    "reveal_to_recipient",
+    "row_words",
     "seal",
+    "seal_seed",
+    "slice_words",
+    "unpack_bits",
     "verify",
+    "zero",
 ]

@@ -45,3 +45,7 @@ class QuotaError(CryptoError):
 
 class CertificateRefusedError(CryptoError):
     """A certificate does not name a member of the federation, or cannot be issued as asked."""
+
+
+class CircuitError(CryptoError):
+    """The peer or the dealer left the program that all three run: a body or corrections of a wrong length."""

@@ -62,6 +62,20 @@ def answer_words(
     return words
 
 
+def amount_words(
+    amounts: NDArray[np.uint64], noise: bytes, layout: Layout, outcome: int, chunk: int
+) -> NDArray[np.uint64]:
+    """Put one chunk's amounts, shape (people,), values below 2**40, into words (protocol.md, 5.1).
+
+    The padding slot has noise, as in ``answer_words``.
+    """
+    words = layout.spread(amounts)
+    words[:, layout.padding_index] = words40(noise, outcome, chunk, words.size).reshape(words.shape)[
+        :, layout.padding_index
+    ]
+    return words
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ContributorMasks:
     """The keys of one contributor for the outcomes that have one list of contributors.
@@ -157,13 +171,35 @@ class CoordinatorMasks:
         opened = recipient_slots.copy()
         opened[:, -2] = False
         opened[:, -1] = True
-        total = np.zeros(opened.shape, dtype=np.uint64)
+        taken_back = self._taken_back(opened.shape, outcome, chunk)
+        blank = words40(self.blank, outcome, chunk, opened.size).reshape(opened.shape)
+        return np.where(opened, taken_back, blank)
+
+    def check_words(self, shape: tuple[int, int], outcome: int, chunk: int) -> NDArray[np.uint64]:
+        """Compute the plaintext words of B, of ``shape`` (m, slots), for an outcome that is opened into shares.
+
+        Minus the sum of the coordinator masks in the check slots, 0 elsewhere: the masks stay in, or
+        the recipient would see the sum (protocol.md, 4.4 and 5.1).
+        """
+        words = np.zeros(shape, dtype=np.uint64)
+        words[:, -1] = self._taken_back(shape, outcome, chunk)[:, -1]
+        return words
+
+    def share_words(self, shape: tuple[int, int], outcome: int, chunk: int) -> NDArray[np.uint64]:
+        """Compute the coordinator's shares of what is opened under ``check_words``: same shape, below 2**40.
+
+        Share and opened word add up to the contributors' sum modulo 2**40.
+        """
+        return self._taken_back(shape, outcome, chunk)
+
+    def _taken_back(self, shape: tuple[int, int], outcome: int, chunk: int) -> NDArray[np.uint64]:
+        """Minus the sum of the coordinator masks."""
+        total = np.zeros(shape, dtype=np.uint64)
         flat = total.reshape(-1)
         for key in self.masks:
             flat -= words40(key, outcome, chunk, flat.size)
         total &= WORD_MASK
-        blank = words40(self.blank, outcome, chunk, flat.size).reshape(opened.shape)
-        return np.where(opened, total, blank)
+        return total
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

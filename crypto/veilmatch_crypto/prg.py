@@ -29,6 +29,32 @@ def words40(key: bytes, outcome: int, chunk: int, count: int) -> NDArray[np.uint
     return words
 
 
+class KeyedStream:
+    """One stream of a key, drawn piece by piece: two parties that draw the same pieces in the same order agree.
+
+    For correlated randomness (protocol.md, 5): it only goes forward, so nothing drawn from it can serve twice.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        """Start the stream of ``key``, 32 bytes that serve this stream and nothing else; else ValueError."""
+        _require_key(key)
+        self._cipher = AES.new(key, AES.MODE_CTR, nonce=_NO_NONCE)
+
+    def words64(self, count: int) -> NDArray[np.uint64]:
+        """Draw ``count`` uniform 64-bit words, shape (count,)."""
+        words = np.zeros(count, dtype="<u8")
+        if count:
+            stream = words.data.cast("B")
+            self._cipher.encrypt(stream, output=stream)
+        return words
+
+    def words40(self, count: int) -> NDArray[np.uint64]:
+        """Draw ``count`` uniform words below 2**40, shape (count,); each takes 64 bits of the stream."""
+        words = self.words64(count)
+        words &= WORD_MASK
+        return words
+
+
 def permutation(key: bytes, count: int) -> NDArray[np.int64]:
     """Draw the permutation of range(count) that ``key`` gives: shape (count,).
 
@@ -41,11 +67,15 @@ def permutation(key: bytes, count: int) -> NDArray[np.int64]:
 
 
 def _words64(key: bytes, nonce: bytes, count: int) -> NDArray[np.uint64]:
-    if len(key) != 32:
-        # AES would take 16 or 24 bytes and quietly be another, weaker generator.
-        raise ValueError(f"an expansion key has 32 bytes, not {len(key)}")
+    _require_key(key)
     words = np.zeros(count, dtype="<u8")
     if count:
         stream = words.data.cast("B")
         AES.new(key, AES.MODE_CTR, nonce=nonce).encrypt(stream, output=stream)
     return words
+
+
+def _require_key(key: bytes) -> None:
+    if len(key) != 32:
+        # AES would take 16 or 24 bytes and quietly be another, weaker generator.
+        raise ValueError(f"an expansion key has 32 bytes, not {len(key)}")
