@@ -62,8 +62,13 @@ def permutation(key: bytes, count: int) -> NDArray[np.int64]:
     two keys being equal: less than 2**-88 for a million elements.  ``key`` serves this and
     nothing else; ValueError where it is not 32 bytes.
     """
-    sort_keys = _words64(key, _NO_NONCE, 2 * count).reshape(count, 2)
-    return np.lexsort((sort_keys[:, 1], sort_keys[:, 0]))
+    high, low = _words64(key, _NO_NONCE, 2 * count).reshape(count, 2).T.copy()
+    # The first half alone sorts several times as fast, and decides unless two of them are equal.
+    order = np.argsort(high)
+    ranked = high[order]
+    if (ranked[1:] == ranked[:-1]).any():
+        order = np.lexsort((low, high))
+    return order
 
 
 def _words64(key: bytes, nonce: bytes, count: int) -> NDArray[np.uint64]:
