@@ -1,6 +1,7 @@
 """The operator's calls to the coordinator: events come back as plain values."""
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from veilmatch.errors import JobFailedError
@@ -11,6 +12,7 @@ OFFICE = "veilmatch_wire.v1.Office"
 NODE = "veilmatch_wire.v1.Node"
 
 _LINKAGES = {"oprf": coordinator_pb2.LINKAGE_OPRF, "shared-key": coordinator_pb2.LINKAGE_SHARED_KEY}
+_SLOTS = {"union": coordinator_pb2.SLOT_MODE_UNION, "register": coordinator_pb2.SLOT_MODE_REGISTER}
 
 Progress = Callable[[str, str, int, int], None]  # stage, department, done, total
 
@@ -42,16 +44,22 @@ class Operator:
         """Close the channel."""
         self._channel.close()
 
-    def link(self, linkage: str, reference_date: str, progress: Progress) -> Linked:
+    def link(self, linkage: str, slots: str, reference_date: str, progress: Progress) -> Linked:
         """Link a new epoch.  Raises JobFailedError with the coordinator's line, PeerError when it is lost."""
-        request = coordinator_pb2.LinkRequest(linkage=_LINKAGES[linkage], reference_date=reference_date)
+        request = coordinator_pb2.LinkRequest(
+            linkage=_LINKAGES[linkage], slots=_SLOTS[slots], reference_date=reference_date
+        )
         linked = self._last(responses(self._office.Link, self._coordinator, request), progress).linked
         return Linked(linked.padded, dict(linked.people), linked.seconds)
 
-    def run(self, policy: bytes, key_bits: int, progress: Progress) -> str:
-        """Run a policy over the newest epoch; the job's name.  Raises as ``link``."""
-        request = coordinator_pb2.RunRequest(policy=policy, key_bits=key_bits)
-        return self._last(responses(self._office.Run, self._coordinator, request), progress).completed.job
+    def run(self, policies: Sequence[bytes], key_bits: int, progress: Progress) -> list[dict[str, object]]:
+        """Run policies of one recipient over the newest epoch, as one job.
+
+        Returns the coordinator's copies of the results, in the order of the policies.  Raises as ``link``.
+        """
+        request = coordinator_pb2.RunRequest(policies=policies, key_bits=key_bits)
+        completed = self._last(responses(self._office.Run, self._coordinator, request), progress).completed
+        return [json.loads(result) for result in completed.results]
 
     def _last(self, events: Iterator[coordinator_pb2.Event], progress: Progress) -> coordinator_pb2.Event:
         for event in events:

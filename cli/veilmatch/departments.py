@@ -62,9 +62,14 @@ def load_policies(paths: Sequence[Path]) -> list[Policy]:
 
 def check_everything(departments: Mapping[str, Department], policies: Sequence[Policy]) -> None:
     """Refuse what can be refused before a process starts.  Raises PolicyError."""
-    catalogs = {name: department.catalog for name, department in departments.items()}
+    catalogs = catalogs_of(departments)
     for policy in policies:
-        run_examples(check_policy(policy, catalogs), policy.reference_date or today())
+        run_examples(check_policy(policy, catalogs, today()), policy.reference_date or today())
+
+
+def catalogs_of(departments: Mapping[str, Department]) -> Mapping[str, Catalog]:
+    """Return the departments' catalogs by name."""
+    return {name: department.catalog for name, department in departments.items()}
 
 
 def today() -> date:

@@ -51,12 +51,19 @@ class LocalFederation:
 
 
 def make_federation(
-    folder: Path, out: Path, nodes: Mapping[str, NodePlan], coordinator: str, *, workers: int
+    folder: Path,
+    out: Path,
+    nodes: Mapping[str, NodePlan],
+    coordinator: str,
+    *,
+    workers: int,
+    dealers: tuple[str, ...] = (),
+    register: str | None = None,
 ) -> LocalFederation:
     """Write everything that the members need below ``folder`` (mode 0700), results and evidence below ``out``.
 
     ``coordinator`` is its address.  The first two departments, in the order of their names, are
-    the trustees.
+    the trustees.  ``dealers`` and ``register`` are as the directory states them.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     root = IdentityKey.generate()
@@ -122,7 +129,9 @@ def make_federation(
             }
             configs[name] = _config(home, folder, root, settings)
     (folder / "root.pem").write_bytes(tls_root.certificate)
-    directory = encode_directory(FEDERATION, 1, tuple(names[:_TRUSTEES]), members, {})
+    directory = encode_directory(
+        FEDERATION, 1, tuple(names[:_TRUSTEES]), members, {}, dealers=dealers, register=register
+    )
     (folder / "federation.toml").write_bytes(directory)
     (folder / "federation.toml.sig").write_text(root.sign(signed_bytes(directory)).hex() + "\n")
     operator = TlsIdentity(

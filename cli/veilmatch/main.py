@@ -16,10 +16,11 @@ import structlog
 import typer
 
 from veilmatch import show
-from veilmatch.departments import check_everything, load_departments, load_policies, today
+from veilmatch.departments import catalogs_of, check_everything, load_departments, load_policies, today
+from veilmatch.grouping import jobs_of, needs_extra_dealer
 from veilmatch_policy.check import check_policy
 from veilmatch_policy.examples import run_examples
-from veilmatch_policy.words import learned_in_words, plan_in_words, stale_in_words
+from veilmatch_policy.words import cost_in_words, learned_in_words, plan_in_words, stale_in_words
 
 
 class LinkageMode(StrEnum):
@@ -27,6 +28,13 @@ class LinkageMode(StrEnum):
 
     oprf = "oprf"
     shared_key = "shared-key"
+
+
+class SlotMode(StrEnum):
+    """Whose people have slots (protocol.md, 3 step 4)."""
+
+    union = "union"
+    register = "register"
 
 
 class KeyBits(StrEnum):
@@ -72,9 +80,9 @@ def demo(
 @policy_app.command("check")
 def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], departments: Departments) -> None:
     """Refuse what can be refused without running; run the examples; say what each department would do."""
-    catalogs = {name: department.catalog for name, department in load_departments(departments).items()}
+    catalogs = catalogs_of(load_departments(departments))
     parsed = load_policies([policy])[0]
-    checked = check_policy(parsed, catalogs)
+    checked = check_policy(parsed, catalogs, today())
     reference_date = parsed.reference_date or today()
     examples = run_examples(checked, reference_date)
     show.lines(
@@ -82,6 +90,7 @@ def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], depa
         [f"{examples} worked examples come out as expected"],
     )
     show.lines("What each department does", plan_in_words(checked))
+    show.lines("What it costs", cost_in_words(checked))
     show.lines("What each party learns", learned_in_words(checked, reference_date))
     stale = stale_in_words(checked, today())
     if stale:
@@ -97,31 +106,37 @@ def local_run(
     key_bits: Annotated[
         KeyBits, typer.Option(help="Length of the recipient's Paillier modulus.")
     ] = KeyBits.usual,
+    slots: Annotated[
+        SlotMode, typer.Option(help="Whose people get slots: everybody's, or the household register's alone.")
+    ] = SlotMode.union,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes of each member.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run policies in a whole federation on this machine, one process a member, mutual TLS between them."""
-    from veilmatch.running import RunSettings, local_federation  # noqa: PLC0415  needs gRPC, which `policy check` does not
+    from veilmatch.running import RunSettings, local_federation, register_of  # noqa: PLC0415  needs gRPC, which `policy check` does not
 
     parsed = load_policies(policies)
     loaded = load_departments(departments)
     check_everything(loaded, parsed)
-    settings = RunSettings(linkage.value, int(key_bits.value), workers)
-    show.messages.print(
-        "This machine stands for every department's officer: all policies are approved (trust: one-machine).",
-        soft_wrap=True,
-    )
-    results = []
-    with local_federation(loaded, out, settings) as federation:
+    settings = RunSettings(linkage.value, int(key_bits.value), workers, slots.value)
+    register = register_of(parsed, settings)
+    catalogs = catalogs_of(loaded)
+    jobs = jobs_of(parsed, catalogs, today())
+    extra_dealer = needs_extra_dealer(jobs, catalogs, today())
+    show.trust(extra_dealer=extra_dealer)
+    results: dict[str, dict[str, object]] = {}
+    with local_federation(loaded, out, settings, extra_dealer=extra_dealer, register=register) as federation:
         with show.bars(f"Linkage: {settings.linkage}") as bars:
-            federation.link(settings.linkage, bars.step)
-        for policy in parsed:
-            with show.bars(f"{policy.name}: {policy.title}") as bars:
-                results.append(federation.run(policy, settings.key_bits, bars.step))
+            federation.link(settings, bars.step)
+        for job in jobs:
+            with show.bars("; ".join(f"{policy.name}: {policy.title}" for policy in job)) as bars:
+                found = federation.run(job, settings.key_bits, bars.step)
+            results |= {policy.name: result for policy, result in zip(job, found, strict=True)}
+    ordered = [results[policy.name] for policy in parsed]
     if as_json:
-        show.output.print_json(json.dumps(results, ensure_ascii=False))
+        show.output.print_json(json.dumps(ordered, ensure_ascii=False))
     else:
-        show.results([show.row_of(result) for result in results])
+        show.results([show.row_of(result) for result in ordered])
 
 
 @node_app.command("serve")

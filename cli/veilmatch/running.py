@@ -3,16 +3,18 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from veilmatch.client import NODE, OFFICE, Linked, Operator, Progress, wait_for
 from veilmatch.departments import Department, today
-from veilmatch.errors import ProcessError
+from veilmatch.errors import ProcessError, UsageError
 from veilmatch.federation import COORDINATOR, LocalFederation, NodePlan, make_federation
+from veilmatch.grouping import Job
 from veilmatch.processes import Members, reserved_ports
+from veilmatch_policy.check import EXTRA_DEALER
 from veilmatch_policy.policy import Policy
 from veilmatch_transport import PeerError
 
@@ -26,57 +28,101 @@ class RunSettings:
     linkage: str
     key_bits: int
     workers: int
+    slots: str = "union"
+
+
+def register_of(policies: Sequence[Policy], settings: RunSettings) -> str | None:
+    """Return whose people are the slots: in register mode the household register that the policies name.
+
+    Raises UsageError where they name none, or several, or the linkage is not by OPRF.
+    """
+    if settings.slots == "union":
+        return None
+    named = sorted({policy.household.department for policy in policies if policy.household is not None})
+    if len(named) != 1:
+        raise UsageError(
+            f"--slots register: the policies name {len(named)} household registers; run policies of one"
+        )
+    if settings.linkage != "oprf":
+        raise UsageError("--slots register: needs the OPRF; leave --linkage out, or ask for --slots union")
+    return named[0]
 
 
 class LocalRun:
     """A running federation: link it once, then run policies."""
 
-    def __init__(self, federation: LocalFederation, members: Members, out: Path, operator: Operator) -> None:
-        self._federation = federation
+    def __init__(self, departments: Sequence[str], members: Members, out: Path, operator: Operator) -> None:
+        self.departments = departments
         self.members = members
         self._operator = operator
         self.out = out
 
-    def link(self, linkage: str, progress: Progress) -> Linked:
+    def link(self, settings: RunSettings, progress: Progress) -> Linked:
         """Link all departments and write ``reports/linkage.json``.  Raises JobFailedError or PeerError."""
-        linked = self._operator.link(linkage, today().isoformat(), progress)
+        linked = self._operator.link(settings.linkage, settings.slots, today().isoformat(), progress)
         reports = self.out / "reports"
         merged = {
             name: json.loads((reports / name / "linkage.json").read_text(encoding="utf-8"))
-            for name in linked.people
+            for name in self.departments
         }
         _write_json(
-            reports / "linkage.json", {"linkage": linkage, "slots": linked.padded, "departments": merged}
+            reports / "linkage.json",
+            {"linkage": settings.linkage, "slots": linked.padded, "departments": merged},
         )
         return linked
 
-    def run(self, policy: Policy, key_bits: int, progress: Progress) -> dict[str, object]:
-        """Run one policy; the recipient's result.json.  Raises JobFailedError or PeerError."""
-        self._operator.run(policy.source, key_bits, progress)
-        path = self.out / policy.name / "result.json"
-        result: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-        return result
+    def run(self, job: Job, key_bits: int, progress: Progress) -> list[dict[str, object]]:
+        """Run policies as one job; their results, in their order.  Raises JobFailedError or PeerError.
+
+        The recipient has written those of policies that reveal members; a count is the coordinator's to
+        know, and the office's operator, who runs this, writes it.
+        """
+        copies = self._operator.run([policy.source for policy in job], key_bits, progress)
+        results = []
+        for policy, copy in zip(job, copies, strict=True):
+            path = self.out / policy.name / "result.json"
+            if policy.reveal == "count":
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_json(path, copy)
+            results.append(json.loads(path.read_text(encoding="utf-8")))
+        return results
 
 
 @contextmanager
 def local_federation(
-    departments: Mapping[str, Department], out: Path, settings: RunSettings
+    departments: Mapping[str, Department],
+    out: Path,
+    settings: RunSettings,
+    *,
+    extra_dealer: bool = False,
+    register: str | None = None,
 ) -> Iterator[LocalRun]:
     """Start one process a department and one for the coordinator; stop them at the end.
 
-    Keys, certificates and stores live in a folder that is removed with them.  Raises ProcessError
-    or PeerError where a member does not start.
+    With ``extra_dealer`` one more, a node without data that deals where no department can; ``register`` is
+    the department whose people are the slots, in register mode.  Keys, certificates and stores live
+    in a folder that is removed with them.  Raises ProcessError or PeerError where a member does not
+    start.
     """
     out.mkdir(parents=True, exist_ok=True)
-    names = sorted(departments)
+    names = [*sorted(departments), *([EXTRA_DEALER] if extra_dealer else [])]
     with tempfile.TemporaryDirectory(prefix="veilmatch-") as home, reserved_ports(len(names) + 1) as ports:
         addresses = [f"127.0.0.1:{port}" for port in ports]
+        folders = {name: department.folder for name, department in departments.items()}
+        if extra_dealer:
+            folders[EXTRA_DEALER] = _without_data(Path(home) / EXTRA_DEALER)
         plans = {
-            name: NodePlan(departments[name].folder, address, {})
+            name: NodePlan(folders[name], address, {})
             for name, address in zip(names, addresses[1:], strict=True)
         }
         federation = make_federation(
-            Path(home) / "federation", out.resolve(), plans, addresses[0], workers=settings.workers
+            Path(home) / "federation",
+            out.resolve(),
+            plans,
+            addresses[0],
+            workers=settings.workers,
+            dealers=tuple(names),
+            register=register,
         )
         _keep_directory(Path(home) / "federation", out / "evidence")
         members = Members(out / "logs")
@@ -85,7 +131,7 @@ def local_federation(
             _wait_for_all(federation, members)
             operator = Operator(addresses[0], COORDINATOR, federation.operator)
             try:
-                yield LocalRun(federation, members, out, operator)
+                yield LocalRun(sorted(departments), members, out, operator)
             finally:
                 operator.close()
         finally:
@@ -106,6 +152,13 @@ def _wait_for_all(federation: LocalFederation, members: Members) -> None:
             raise ProcessError(
                 f"{name}: does not answer after {_START_SECONDS:g} seconds; see {members.logs / name}.log"
             )
+
+
+def _without_data(folder: Path) -> Path:
+    """The folder of a node that has no data."""
+    folder.mkdir()
+    (folder / "catalog.yaml").write_text(f"department: {EXTRA_DEALER}\ntables: {{}}\n", encoding="utf-8")
+    return folder
 
 
 def _keep_directory(federation: Path, evidence: Path) -> None:

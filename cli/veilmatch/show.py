@@ -22,7 +22,7 @@ class Row:
     """One policy's line in the result table; ``equal`` is None where nothing was compared."""
 
     policy: str
-    eligible: int
+    eligible: str
     seconds: float
     transferred: int
     equal: bool | None = None
@@ -69,7 +69,7 @@ def results(rows: Sequence[Row]) -> None:
     for row in rows:
         cells: list[str | Text] = [
             row.policy,
-            f"{row.eligible:,}",
+            row.eligible,
             f"{row.seconds:.1f}",
             f"{row.transferred:,}",
         ]
@@ -86,16 +86,42 @@ def lines(heading: str, texts: Sequence[str]) -> None:
         output.print(f"  {text}", soft_wrap=True)
 
 
+def trust(*, extra_dealer: bool) -> None:
+    """Say whom this machine stands for."""
+    messages.print(
+        "This machine stands for every department's officer: all policies are approved (trust: one-machine).",
+        soft_wrap=True,
+    )
+    if extra_dealer:
+        messages.print(
+            "Every department has a part in some policy, so one process more, without data, is the dealer.",
+            soft_wrap=True,
+        )
+
+
 def row_of(result: Mapping[str, object], equal: bool | None = None) -> Row:
     """Make a table line of a result.json."""
     match result:
         case {
             "policy": str(policy),
-            "eligible": int(eligible),
             "seconds": {"total": float(total)},
-            "bytes": dict(traffic),
+            "bytes": {"coordinator": dict(moved)},
         }:
-            coordinator = traffic["coordinator"]
-            return Row(policy, eligible, total, coordinator["sent"] + coordinator["received"], equal)
+            return Row(policy, _eligible(result), total, moved["sent"] + moved["received"], equal)
         case _:
-            raise ValueError("a result.json without policy, eligible, seconds and bytes")
+            raise ValueError("a result.json without policy, seconds and bytes")
+
+
+def _eligible(result: Mapping[str, object]) -> str:
+    match result:
+        case {"vary": list(bounds)}:
+            return ", ".join(f"{each['bound']}: {_counted(each['eligible'], result)}" for each in bounds)
+        case {"eligible": found}:
+            return _counted(found, result)
+        case _:
+            raise ValueError("a result.json without eligible")
+
+
+def _counted(found: object, result: Mapping[str, object]) -> str:
+    """A number, or that it is smaller than the smallest that the policy lets be told."""
+    return f"{found:,}" if isinstance(found, int) else f"fewer than {result['min_count']}"

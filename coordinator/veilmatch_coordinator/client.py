@@ -14,9 +14,10 @@ import grpc
 import structlog
 
 from veilmatch_coordinator.errors import NodeFailedError
-from veilmatch_coordinator.slots import LARGEST
+from veilmatch_coordinator.slots import LARGEST, VALUE_BYTES, RegisterLists
+from veilmatch_policy.declarations import DepartmentEntry
 from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import Confirmation
+from veilmatch_policy.epoch import Confirmation, RegisterStatement
 from veilmatch_policy.manifest import PartyKeys
 from veilmatch_transport import (
     Code,
@@ -37,6 +38,7 @@ Batch = linkage_pb2.OprfBatch  # relayed as it is: only nodes and trustees read 
 _EXIT_CODES = {Code.POLICY_REFUSED: 3, Code.DATA_REFUSED: 4}  # of the command that asked (policies.md)
 _LAST = frozenset({"done", "refused"})  # after these a task's stream has nothing more to say
 _SLOT_BYTES = 1 << 20  # a message of slots: 262,144 people
+_LIST_BYTES = 1 << 20  # a message of the register's list: 32,768 people
 _ATTACHED_WITHIN = 15.0  # seconds that a node has to dial in before work for it fails: a restart takes less
 _CLOSED_WITHIN = 2.0  # the same where a job is over: it need not wait for a node that is gone
 _END_SECONDS = 10.0  # that a node has to end a stream after its task is done
@@ -161,11 +163,27 @@ class Conversation:
         task = linkage_pb2.TrusteeTask(statement=statement, signature=signature)
         return TrusteeTask(self._begin(name, node_pb2.CoordinatorMessage(trustee=task)))
 
-    def prepare(self, name: str, draft: bytes) -> "PrepareTask":
-        """Send a draft."""
-        return PrepareTask(
-            self._begin(name, node_pb2.CoordinatorMessage(prepare=job_pb2.PrepareTask(draft=draft)))
-        )
+    def prepare(self, name: str, policies: Sequence[bytes], epoch: bytes) -> "PrepareTask":
+        """Send policies to one that may have a part in them; ``epoch`` is the epoch's context."""
+        task = job_pb2.PrepareTask(policies=policies, epoch=epoch)
+        return PrepareTask(self._begin(name, node_pb2.CoordinatorMessage(prepare=task)))
+
+    def households(self, name: str, digest: bytes, size: int) -> bytes:
+        """Ask the registrar who lives with whom: labels by slot, uint32, little-endian, at most ``size`` bytes."""
+        task = job_pb2.HouseholdsTask(manifest_sha256=digest)
+        line = self._begin(name, node_pb2.CoordinatorMessage(households=task))
+        parts, last = _Parts(name, size), False
+        while not last:
+            message = line.receive("household_labels").household_labels
+            parts.add(message.labels)
+            last = message.last
+        line.receive("done")
+        return bytes(parts.data)
+
+    def deal(self, name: str, digest: bytes, households: int, presented: Sequence[int]) -> "DealTask":
+        """Ask the dealer for a manifest's randomness."""
+        task = job_pb2.DealTask(manifest_sha256=digest, households=households, presented=presented)
+        return DealTask(self._begin(name, node_pb2.CoordinatorMessage(deal=task)))
 
     def contribute(self, name: str, digest: bytes) -> "ContributeTask":
         """Ask for a contributor's chunks."""
@@ -266,11 +284,14 @@ class LinkTask:
         message = linkage_pb2.EpochKeyConfirmations(confirmations=every)
         self._line.send(node_pb2.CoordinatorMessage(confirmations=message))
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield blinded batches until the node sends pseudonyms; each is to be answered."""
+    def batches(self, *, last: str) -> Iterator[Batch]:
+        """Yield blinded batches, each to be answered, until the message named ``last`` ends them.
+
+        That is "pseudonyms" in union mode and "people_evaluated" in register mode.
+        """
         while True:
-            message = self._line.receive("batch", "pseudonyms")
-            if message.WhichOneof("body") == "pseudonyms":
+            message = self._line.receive("batch", last)
+            if message.WhichOneof("body") == last:
                 self._first_part = message
                 return
             yield message.batch
@@ -298,6 +319,40 @@ class LinkTask:
             )
         self._line.receive("done")
 
+    def draw_slots(self, people: int) -> RegisterLists:
+        """Have the register of ``people`` draw the epoch's slots; its list and claims."""
+        self._line.send(node_pb2.CoordinatorMessage(draw_slots=linkage_pb2.DrawSlots()))
+        said = self._line.receive("register_statement").register_statement
+        values, claims = (
+            _Parts(self._line.name, VALUE_BYTES * people),
+            _Parts(self._line.name, VALUE_BYTES * people),
+        )
+        last = False
+        while not last:
+            listed = self._line.receive("register_list").register_list
+            values.add(listed.values)
+            last = listed.last
+        last = False
+        while not last:
+            claimed = self._line.receive("register_claims").register_claims
+            claims.add(claimed.claims)
+            last = claimed.last
+        self._line.receive("done")
+        statement = RegisterStatement(said.count, said.digest, said.signature)
+        return RegisterLists(statement, bytes(values.data), bytes(claims.data))
+
+    def send_register(self, statement: RegisterStatement, values: bytes) -> None:
+        """Relay the register's list to the node and wait until it found its people."""
+        signed = linkage_pb2.RegisterStatement(
+            count=statement.count, digest=statement.digest, signature=statement.signature
+        )
+        self._line.send(node_pb2.CoordinatorMessage(register_statement=signed))
+        for start in range(0, max(len(values), 1), _LIST_BYTES):
+            part, last = values[start : start + _LIST_BYTES], start + _LIST_BYTES >= len(values)
+            message = linkage_pb2.RegisterList(values=part, last=last)
+            self._line.send(node_pb2.CoordinatorMessage(register_list=message))
+        self._line.receive("done")
+
 
 class TrusteeTask:
     """A trustee's evaluations (protocol.md, 3 step 2)."""
@@ -317,8 +372,16 @@ class PrepareTask:
     def __init__(self, line: _Line) -> None:
         self._line = line
 
-    def keys(self) -> PartyKeys:
-        """Return the keys that the party gave for the draft."""
+    def declaration(self) -> DepartmentEntry:
+        """Return what the party's catalog says of what it is asked."""
+        declared = DepartmentEntry.decode(self._line.receive("declared").declared.declaration)
+        if declared.department != self._line.name:
+            raise NodeFailedError(f"{self._line.name}: declares for another department; check its release")
+        return declared
+
+    def keys(self, draft: bytes) -> PartyKeys:
+        """Send the draft; the keys that the party gives for it."""
+        self._line.send(node_pb2.CoordinatorMessage(draft=job_pb2.DraftDelivery(draft=draft)))
         keys = self._line.receive("job_keys").job_keys
         return PartyKeys(
             name=self._line.name,
@@ -357,14 +420,22 @@ class OpenTask:
     def __init__(self, line: _Line) -> None:
         self._line = line
 
-    def presented(self, size: int) -> bytes:
-        """Return the bitmap of the slots that the recipient asks about; at most ``size`` bytes are taken."""
-        parts = _Parts(self._line.name, size)
+    def presented(self, policy: int, size: int, claims: int) -> tuple[bytes, bytes]:
+        """Return the bitmap of the slots that a policy asks about, and their claims in register mode.
+
+        At most ``size`` and ``claims`` bytes are taken.
+        """
+        bitmap, claimed = _Parts(self._line.name, size), _Parts(self._line.name, claims)
         while True:
             message = self._line.receive("presented").presented
-            parts.add(message.bitmap)
+            if message.policy != policy:
+                raise NodeFailedError(
+                    f"{self._line.name}: presents another policy's slots; check its release"
+                )
+            bitmap.add(message.bitmap)
+            claimed.add(message.claims)
             if message.last:
-                return bytes(parts.data)
+                return bytes(bitmap.data), bytes(claimed.data)
 
     def send_combined(self, outcome: int, chunk: int, ciphertexts: bytes) -> None:
         """Send one product chunk."""
@@ -376,11 +447,42 @@ class OpenTask:
         opened = self._line.receive("opened").opened
         return opened.outcome, opened.chunk
 
+    def begin_circuits(self, seed: bytes, households: int) -> None:
+        """Say that the circuits begin; ``seed`` is the dealer's, sealed to the recipient."""
+        sealed = linkage_pb2.SealedMessage(receiver=self._line.name, sealed=seed)
+        begin = job_pb2.BeginCircuits(seed=sealed, households=households)
+        self._line.send(node_pb2.CoordinatorMessage(begin_circuits=begin))
+
+    def round(self, body: bytes) -> bytes:
+        """Send this party's message of a round; the recipient's of the same round."""
+        self._line.send(node_pb2.CoordinatorMessage(round=job_pb2.Round(body=body)))
+        return self._line.receive("round").round.body
+
     def conclude(self, seconds: Mapping[str, float], traffic: Traffic) -> None:
         """Say that all chunks were sent, and wait until the result is written."""
         report = job_pb2.JobReport(seconds=seconds, bytes_sent=traffic.sent, bytes_received=traffic.received)
         self._line.send(node_pb2.CoordinatorMessage(conclude=job_pb2.Conclude(report=report)))
         self._line.receive("done")
+
+
+class DealTask:
+    """The dealer's part (protocol.md, 5.4)."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def seeds(self) -> tuple[bytes, bytes]:
+        """Return the sealed seeds: the coordinator's and the recipient's."""
+        seeds = self._line.receive("seeds").seeds
+        return seeds.coordinator.sealed, seeds.recipient.sealed
+
+    def corrections(self) -> Iterator[bytes]:
+        """Yield the corrections as they come, until the dealer is done."""
+        while True:
+            message = self._line.receive("corrections", "done")
+            if message.WhichOneof("body") == "done":
+                return
+            yield message.corrections.corrections
 
 
 class _Parts:

@@ -1,12 +1,13 @@
-"""The coordinator's side of a linear outcome, without I/O (protocol.md, 4.4).
+"""The coordinator's side of the outcomes, without I/O (protocol.md, 4.4 and 5.1).
 
 For each chunk: every contributor's ciphertexts, multiplied, times exactly one ciphertext B of the
 coordinator's own.  Rounds: the recipient presents its slots once; then chunks in any order, each
-once.  The coordinator learns nothing: it has no key.  Left to the caller: keeping B's bytes
+once.  Of what is opened into shares, the coordinator's are the masks that it leaves in.  It learns
+nothing: it has no key.  Left to the caller: keeping B's bytes
 before the product leaves (4.7), encryption of B (``combine`` runs in a pool), and streams.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,44 +47,70 @@ class Combiner:
         """
         self.key = manifest.paillier()
         draft = manifest.draft
-        self.outcome = draft.outcomes[0].index
-        self.contributors = draft.outcomes[0].contributors
-        self._masks = CoordinatorMasks.derive(
-            self.contributors,
-            {name: agreement.agree(manifest.agreement(name)) for name in self.contributors},
-            secret,
-            coordinator=coordinator,
-            manifest=manifest.digest,
-        )
+        self.plan = manifest.plan
+        self.padded = draft.padded
+        self.outcomes = {outcome.index: outcome for outcome in draft.outcomes}
+        self._masks = {
+            outcome.index: CoordinatorMasks.derive(
+                outcome.contributors,
+                {name: agreement.agree(manifest.agreement(name)) for name in outcome.contributors},
+                secret,
+                coordinator=coordinator,
+                manifest=manifest.digest,
+            )
+            for outcome in draft.outcomes
+        }
         self.chunks = self.key.layout.chunks(draft.padded, draft.chunk_ciphertexts)
-        self.ciphertexts = self.key.layout.ciphertexts_for(draft.padded)
+        self.ciphertexts = len(self.outcomes) * self.key.layout.ciphertexts_for(draft.padded)
         self._residues = ResidueGuard(self.key)
-        self._presented: NDArray[np.bool_] | None = None
+        self._presented: Sequence[NDArray[np.bool_]] | None = None
 
-    def present(self, slots: NDArray[np.bool_], own: NDArray[np.bool_], at_most: int | None) -> None:
-        """Take the slots that the recipient asks about, shape (padded,), before the first chunk.
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """(outcome, chunk) of everything that is combined, in order."""
+        return [(outcome, chunk) for outcome in self.outcomes for chunk in range(len(self.chunks))]
 
-        ``own`` are the slots of its own people in the epoch, ``at_most`` is the policy's ceiling.
-        Raises JobError for a slot that is not its own, or for more than the ceiling.
+    def places_of(self, name: str) -> list[tuple[int, int]]:
+        """(outcome, chunk) of everything that a contributor sends, in order."""
+        return [place for place in self.places if name in self.outcomes[place[0]].contributors]
+
+    def present(self, policies: Sequence[NDArray[np.bool_]]) -> None:
+        """Take the slots that the recipient asks about, policy by policy, shape (padded,), before the first chunk.
+
+        Whose slots they are was checked before.  Raises JobError for more than a policy's ceiling.
         """
-        if (slots & ~own).any():
-            raise JobError(
-                "job: the recipient presents slots that are not its own people's; check its release"
-            )
-        count = int(np.count_nonzero(slots))
-        if at_most is not None and count > at_most:
-            raise JobError(
-                "job: the recipient presents more people than among_at_most allows; correct the policy"
-            )
-        self._presented = slots
+        for planned, slots in zip(self.plan.policies, policies, strict=True):
+            at_most = planned.policy.among_at_most
+            if at_most is not None and int(np.count_nonzero(slots)) > at_most:
+                raise JobError(
+                    "job: the recipient presents more people than among_at_most allows; correct the policy"
+                )
+        self._presented = policies
 
-    def own_words(self, chunk: int) -> NDArray[np.uint64]:
+    def own_words(self, outcome: int, chunk: int) -> NDArray[np.uint64]:
         """Return the words of B for a chunk, shape (ciphertexts, slots): 4.4."""
+        masks, layout, people = self._masks[outcome], self.key.layout, self.chunks[chunk]
+        if self.outcomes[outcome].opened == "shares":
+            shape = (layout.ciphertexts_for(people.stop - people.start), layout.slots)
+            return masks.check_words(shape, outcome, chunk)
         if self._presented is None:
             raise JobError("job: the recipient has presented no slots yet; submit the job again")
-        return self._masks.own_words(
-            self.key.layout.spread(self._presented[self.chunks[chunk]]), self.outcome, chunk
+        asking = next(
+            policy for policy, planned in enumerate(self.plan.policies) if planned.answer == outcome
         )
+        return masks.own_words(layout.spread(self._presented[asking][people]), outcome, chunk)
+
+    def share(self, term: int) -> NDArray[np.uint64]:
+        """Return the coordinator's share of a term by slot, shape (padded,): 5.1."""
+        share = np.zeros(self.padded, dtype=np.uint64)
+        if term not in self._masks:  # the recipient's alone
+            return share
+        layout = self.key.layout
+        for chunk, people in enumerate(self.chunks):
+            count = people.stop - people.start
+            words = self._masks[term].share_words((layout.ciphertexts_for(count), layout.slots), term, chunk)
+            share[people] = layout.gather(words, count)
+        return share
 
     def admit(self, name: str, chunk: int, ciphertexts: bytes) -> None:
         """Check one contribution: its size, and that its randomness was never seen under this key.

@@ -5,6 +5,8 @@ slots or any private key.
 """
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from veilmatch_policy import canonical
@@ -38,9 +40,14 @@ class JobEvidence:
         """Write the list of what was kept, also of a job that failed: its evidence is looked at first."""
         (self._folder / "digests.json").write_bytes(canonical.encode(self._digests))
 
-    def report(self, report: dict[str, object]) -> None:
-        """Write the coordinator's copy of the result, which says nothing about matches."""
-        (self._folder / "report.json").write_bytes(canonical.encode(report))
+    def report(self, manifest: bytes, results: Sequence[Mapping[str, object]]) -> None:
+        """Write the coordinator's copies of the results, which say nothing about matches but what policies reveal.
+
+        ``manifest`` is H(manifest).
+        """
+        copies = [{"manifest_sha256": manifest.hex(), **result} for result in results]
+        text = json.dumps(copies, ensure_ascii=False, sort_keys=True, indent=2)
+        (self._folder / "report.json").write_text(text + "\n", encoding="utf-8")
 
     def _keep(self, place: str, outcome: int, chunk: int, data: bytes, signature: bytes) -> None:
         path = self._folder / place / f"{outcome}-{chunk}.bin"

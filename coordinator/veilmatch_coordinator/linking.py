@@ -1,8 +1,9 @@
 """The coordinator's part in the linkage of an epoch (protocol.md, 3).
 
 It relays: sealed keys from the first trustee to the nodes, confirmations among the nodes, blinded
-batches from each node through the trustees and back.  Then it has every node's pseudonyms, draws
-the slots, and tells each node its own.  It never sees an identity, an output of the OPRF or a key.
+batches from each node through the trustees and back.  Union mode: then it has every node's pseudonyms,
+draws the slots, and tells each node its own.  Register mode: it has the register draw them, keeps the
+claims, and relays the list to the other nodes.  It never sees an identity, an output of the OPRF or a key.
 """
 
 import threading
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from veilmatch_coordinator.client import Batch, LinkTask, Nodes, TrusteeTask
+from veilmatch_coordinator.client import Batch, Conversation, LinkTask, Nodes, TrusteeTask
 from veilmatch_coordinator.errors import LinkageError
 from veilmatch_coordinator.parallel import in_parallel
-from veilmatch_coordinator.slots import PSEUDONYM_BYTES, assign_slots, read_pseudonyms
+from veilmatch_coordinator.slots import VALUE_BYTES, assign_slots, check_register, read_pseudonyms
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
 from veilmatch_policy.epoch import OpenEpoch
 
@@ -33,6 +34,16 @@ class Linkage:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """An epoch's slots: what the coordinator keeps of them, and how a node hears of its own."""
+
+    padded: int
+    slots: Mapping[str, bytes]
+    claims: bytes | None
+    tell: Callable[[str, LinkTask], None]
+
+
 def link(
     epoch: OpenEpoch, signature: bytes, nodes: Nodes, store: CoordinatorStore, progress: Progress
 ) -> Linkage:
@@ -41,57 +52,102 @@ def link(
     Raises LinkageError, or NodeFailedError naming the node that refused or stopped answering.
     """
     started = time.monotonic()
-    names = epoch.epoch.nodes
     with nodes.conversation() as conversation:
-        tasks = {name: conversation.link(name, epoch.statement, signature) for name in names}
+        linking = _Linking(epoch, signature, conversation, progress)
+        linking.confirm_keys()
+        register = epoch.epoch.register
+        drawn = linking.union_slots() if register is None else linking.register_slots(register)
+        seconds = time.monotonic() - started
+        # On disk before any node hears of its slots: they are never drawn again for this epoch.
+        store.save_epoch(
+            StoredEpoch(epoch.statement, drawn.padded, seconds, linking.people, drawn.slots, drawn.claims)
+        )
+        linking.all_at_once(drawn.tell)
+    for name, count in linking.people.items():
+        progress("link", name, count, count)
+    return Linkage(drawn.padded, linking.people, time.monotonic() - started)
 
-        def all_at_once(step: Callable[[str, LinkTask], _T]) -> dict[str, _T]:
-            calls = {name: partial(step, name, task) for name, task in tasks.items()}
-            return in_parallel(calls, on_failure=conversation.abort)
 
-        people = all_at_once(lambda _, task: task.ready())
-        for name, count in people.items():
+class _Linking:
+    """One linkage's conversation; the methods are called in the order in which they stand."""
+
+    def __init__(
+        self, epoch: OpenEpoch, signature: bytes, conversation: Conversation, progress: Progress
+    ) -> None:
+        """Have every node read its data; ``people`` is then how many distinct people each has."""
+        self._epoch = epoch
+        self._signature = signature
+        self._conversation = conversation
+        self._progress = progress
+        self._tasks = {
+            name: conversation.link(name, epoch.statement, signature) for name in epoch.epoch.nodes
+        }
+        self.people = self.all_at_once(lambda _, task: task.ready())
+        for name, count in self.people.items():
             progress("link", name, 0, count)
 
-        sealed = conversation.draw_keys(epoch.epoch.trustees[0], epoch.statement, signature)
-        if set(sealed) != set(names):
-            raise LinkageError(
-                f"linkage: {epoch.epoch.trustees[0]} did not seal the keys to every node; check its release"
-            )
-        confirmed = all_at_once(lambda name, task: task.deliver_keys(sealed[name]))
-        for task in tasks.values():
+    def all_at_once(self, step: Callable[[str, LinkTask], _T]) -> dict[str, _T]:
+        """Do a step at every node, side by side; the first failure ends all."""
+        calls = {name: partial(step, name, task) for name, task in self._tasks.items()}
+        return in_parallel(calls, on_failure=self._conversation.abort)
+
+    def confirm_keys(self) -> None:
+        """Relay the first trustee's keys, and every node's confirmation to all (step 3)."""
+        first = self._epoch.epoch.trustees[0]
+        sealed = self._conversation.draw_keys(first, self._epoch.statement, self._signature)
+        if set(sealed) != set(self._tasks):
+            raise LinkageError(f"linkage: {first} did not seal the keys to every node; check its release")
+        confirmed = self.all_at_once(lambda name, task: task.deliver_keys(sealed[name]))
+        for task in self._tasks.values():
             task.send_confirmations(list(confirmed.values()))
 
-        relay = _Relay(
-            [conversation.trustee(name, epoch.statement, signature) for name in epoch.epoch.trustees]
-            if epoch.epoch.linkage == "oprf"
-            else []
-        )
+    def union_slots(self) -> _Drawn:
+        """Collect every node's pseudonyms and draw the slots of their union (step 4)."""
+        relay = self._relay()
 
         def collect(name: str, task: LinkTask) -> bytes:
-            evaluated = 0
-            for batch in task.batches():
-                task.answer(relay.evaluate(batch))
-                evaluated += len(batch.elements) // 32
-                progress("link", name, min(evaluated, people[name]), people[name])
-            return task.pseudonyms(PSEUDONYM_BYTES * people[name])
+            self._evaluate(relay, name, task, last="pseudonyms")
+            return task.pseudonyms(VALUE_BYTES * self.people[name])
 
-        collected = all_at_once(collect)
+        collected = self.all_at_once(collect)
         pseudonyms = {name: read_pseudonyms(name, data) for name, data in collected.items()}
-        for name in names:
-            if len(pseudonyms[name]) != people[name]:
+        for name, sent in pseudonyms.items():
+            if len(sent) != self.people[name]:
                 raise LinkageError(
                     f"linkage: {name} sent another number of pseudonyms than people; check its release"
                 )
         assignment = assign_slots(pseudonyms)
-        seconds = time.monotonic() - started
-        # On disk before any node hears of its slots: they are never drawn again for this epoch.
-        slots = {name: assignment.slots[name].astype("<u4").tobytes() for name in names}
-        store.save_epoch(StoredEpoch(epoch.statement, assignment.padded, seconds, slots))
-        all_at_once(lambda name, task: task.send_slots(slots[name], assignment.padded))
-    for name, count in people.items():
-        progress("link", name, count, count)
-    return Linkage(assignment.padded, people, time.monotonic() - started)
+        slots = {name: assignment.slots[name].astype("<u4").tobytes() for name in self._tasks}
+        padded = assignment.padded
+        return _Drawn(padded, slots, None, lambda name, task: task.send_slots(slots[name], padded))
+
+    def register_slots(self, register: str) -> _Drawn:
+        """Have the register draw the slots once the people of all nodes are evaluated (step 4)."""
+        relay = self._relay()
+        self.all_at_once(lambda name, task: self._evaluate(relay, name, task, last="people_evaluated"))
+        lists = self._tasks.pop(register).draw_slots(self.people[register])
+        check_register(register, lists, self.people[register])
+        statement, values, claims = lists
+        return _Drawn(statement.padded, {}, claims, lambda _, task: task.send_register(statement, values))
+
+    def _relay(self) -> "_Relay":
+        epoch = self._epoch.epoch
+        if epoch.linkage != "oprf":
+            return _Relay([])
+        return _Relay(
+            [
+                self._conversation.trustee(name, self._epoch.statement, self._signature)
+                for name in epoch.trustees
+            ]
+        )
+
+    def _evaluate(self, relay: "_Relay", name: str, task: LinkTask, *, last: str) -> None:
+        """Carry a node's batches through the trustees until it says ``last`` (step 2)."""
+        people, evaluated = self.people[name], 0
+        for batch in task.batches(last=last):
+            task.answer(relay.evaluate(batch))
+            evaluated += len(batch.elements) // 32
+            self._progress("link", name, min(evaluated, people), people)
 
 
 class _Relay:

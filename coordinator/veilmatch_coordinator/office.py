@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from veilmatch_coordinator.linking import Linkage, Progress, link
 from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_crypto import KEY_BITS, IdentityKey
 from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import Epoch, LinkageMode, open_epoch, signed_statement
+from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, signed_statement
 
 
 class Office:
@@ -43,8 +44,14 @@ class Office:
         )
         self._busy = threading.Lock()
 
-    def link(self, mode: LinkageMode, reference_date: str, progress: Progress) -> tuple[str, Linkage]:
-        """Link a new epoch of all departments; its name and figures.  Raises CoordinatorError."""
+    def link(
+        self, mode: LinkageMode, slots: SlotMode, reference_date: str, progress: Progress
+    ) -> tuple[str, Linkage]:
+        """Link a new epoch of all departments; its name and figures.
+
+        Raises CoordinatorError, and ManifestError for register slots that the directory or the
+        linkage mode does not allow.
+        """
         try:
             day = date.fromisoformat(reference_date)
         except ValueError:
@@ -54,7 +61,8 @@ class Office:
             federation=self._directory.federation,
             directory=self._directory.digest.hex(),
             linkage=mode,
-            slots="union",
+            slots=slots,
+            register=self._directory.register if slots == "register" else None,
             reference_date=day,
             nodes=self._directory.nodes,
             trustees=self._directory.trustees,
@@ -65,13 +73,16 @@ class Office:
             opened = open_epoch(statement, signature, self._directory)
             return epoch.epoch, link(opened, signature, self._nodes, self._store, progress)
 
-    def run(self, policy: bytes, key_bits: int, progress: Progress) -> JobReport:
-        """Run a policy over the newest epoch.  Raises CoordinatorError or PolicyError."""
+    def run(self, policies: Sequence[bytes], key_bits: int, progress: Progress) -> JobReport:
+        """Run policies of one recipient over the newest epoch, as one job.
+
+        Raises CoordinatorError or PolicyError.
+        """
         if key_bits not in KEY_BITS:
             lengths = " or ".join(map(str, KEY_BITS))
             raise RequestError(f"office: {key_bits} bits is no length of a key; ask for {lengths}")
         with self._alone():
-            return self._jobs.run(policy, key_bits, progress)
+            return self._jobs.run(policies, key_bits, progress)
 
     def _alone(self) -> "_Turn":
         return _Turn(self._busy)

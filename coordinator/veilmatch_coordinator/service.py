@@ -3,6 +3,7 @@
 Parses, calls, serialises (proto/veilmatch_wire/v1/coordinator.proto).
 """
 
+import json
 import queue
 import secrets
 import threading
@@ -16,7 +17,7 @@ from veilmatch_coordinator.client import Stream
 from veilmatch_coordinator.errors import CoordinatorError, RequestError
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.office import Office
-from veilmatch_policy.epoch import LinkageMode
+from veilmatch_policy.epoch import LinkageMode, SlotMode
 from veilmatch_policy.errors import PolicyError
 from veilmatch_transport import Code, PeerUnavailableError, RefusalError, as_refusal, caller, serve_stream
 from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc, job_pb2, node_pb2
@@ -37,6 +38,10 @@ _LOOK = 0.5  # seconds between looks whether a waiting call is still wanted
 _LINKAGES: dict[int, LinkageMode] = {
     coordinator_pb2.LINKAGE_OPRF: "oprf",
     coordinator_pb2.LINKAGE_SHARED_KEY: "shared-key",
+}
+_SLOTS: dict[int, SlotMode] = {
+    coordinator_pb2.SLOT_MODE_UNION: "union",
+    coordinator_pb2.SLOT_MODE_REGISTER: "register",
 }
 
 
@@ -166,7 +171,11 @@ class OfficeServicer(coordinator_pb2_grpc.OfficeServicer):
         def work(progress: Progress) -> coordinator_pb2.Event:
             if request.linkage not in _LINKAGES:
                 raise RequestError("office: that is no linkage mode; ask for oprf or shared-key")
-            epoch, linked = self._office.link(_LINKAGES[request.linkage], request.reference_date, progress)
+            if request.slots not in _SLOTS:
+                raise RequestError("office: that is no slot mode; ask for union or register")
+            epoch, linked = self._office.link(
+                _LINKAGES[request.linkage], _SLOTS[request.slots], request.reference_date, progress
+            )
             return coordinator_pb2.Event(
                 linked=coordinator_pb2.Linked(
                     epoch=epoch, padded=linked.padded, people=linked.people, seconds=linked.seconds
@@ -178,14 +187,16 @@ class OfficeServicer(coordinator_pb2_grpc.OfficeServicer):
     def Run(  # noqa: N802  the name that the proto gives
         self, request: coordinator_pb2.RunRequest, _context: grpc.ServicerContext
     ) -> Iterator[coordinator_pb2.Event]:
-        """Run one policy and tell how it goes."""
+        """Run policies as one job and tell how it goes."""
 
         def work(progress: Progress) -> coordinator_pb2.Event:
-            report = self._office.run(request.policy, request.key_bits, progress)
+            report = self._office.run(list(request.policies), request.key_bits, progress)
             figures = job_pb2.JobReport(
                 seconds=report.seconds, bytes_sent=report.sent, bytes_received=report.received
             )
-            return coordinator_pb2.Event(completed=coordinator_pb2.Completed(job=report.job, report=figures))
+            results = [json.dumps(result, ensure_ascii=False).encode() for result in report.results]
+            completed = coordinator_pb2.Completed(job=report.job, report=figures, results=results)
+            return coordinator_pb2.Event(completed=completed)
 
         return _events(work)
 

@@ -3,9 +3,10 @@
 protocol.md, 3 step 4 and 4.7: an epoch's slots are drawn once; the recipient presents its slots once
 a manifest; the bytes of B are kept and resent, never made again.  SQLite runs with
 ``synchronous=FULL``: a committed transaction survives a power cut.  There is nothing here about
-any person but pseudonymous slots and ciphertexts.
+any person but pseudonymous slots, claims and ciphertexts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +44,15 @@ _epochs = Table(
     Column("statement", LargeBinary, nullable=False, unique=True),
     Column("padded", Integer, nullable=False),
     Column("seconds", String, nullable=False),
+    Column("claims", LargeBinary),  # in register mode only
 )
 _slots = Table(
     "slots",
     _metadata,
     Column("epoch", Integer, primary_key=True),
     Column("node", String, primary_key=True),
-    Column("slots", LargeBinary, nullable=False),
+    Column("people", Integer, nullable=False),
+    Column("slots", LargeBinary),  # in union mode only
 )
 _jobs = Table(
     "jobs",
@@ -60,6 +63,14 @@ _jobs = Table(
     # The recipient's Paillier modulus, hashed: one seen before is refused (protocol.md, 4.1).
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("presented", LargeBinary),
+)
+_counts = Table(
+    "counts",
+    _metadata,
+    # A policy that reveals a count is counted once an epoch (protocol.md, 5.5).
+    Column("epoch", LargeBinary, primary_key=True),
+    Column("content", LargeBinary, primary_key=True),
+    Column("result", LargeBinary, nullable=False),
 )
 _combined = Table(
     "combined",
@@ -74,19 +85,27 @@ _combined = Table(
 
 @dataclass(frozen=True)
 class StoredEpoch:
-    """A linked epoch: the signed statement, the number of slots, and each node's slots (uint32, little-endian)."""
+    """A linked epoch: the signed statement, the number of slots, and how many distinct people each node brought.
+
+    Union mode: ``slots`` by node (uint32, little-endian).  Register mode: the registered people's
+    ``claims`` in the order of the slots, 32 bytes each, and no node's slots.
+    """
 
     statement: bytes
     padded: int
     seconds: float
-    slots: dict[str, bytes]
-
-    def people(self, node: str) -> int:
-        """Return how many distinct people a node brought."""
-        return len(self.slots[node]) // 4
+    people: Mapping[str, int]
+    slots: Mapping[str, bytes]
+    claims: bytes | None = None
 
     def own_slots(self, node: str) -> NDArray[np.bool_]:
-        """Return where a node's people are, shape (padded,)."""
+        """Return where a node's people are, shape (padded,).
+
+        Raises StoreError in register mode: there a node proves each slot that it presents
+        (slots.check_claims).
+        """
+        if self.claims is not None:
+            raise StoreError(f"epoch: whose slots are {node}'s is not known; link with union slots")
         own = np.zeros(self.padded, dtype=np.bool_)
         own[np.frombuffer(self.slots[node], "<u4")] = True
         return own
@@ -126,12 +145,18 @@ class CoordinatorStore:
 
     def save_epoch(self, epoch: StoredEpoch) -> None:
         """Keep an epoch whose slots are drawn, before any node hears of them."""
-        row = {"statement": epoch.statement, "padded": epoch.padded, "seconds": repr(epoch.seconds)}
+        row = {
+            "statement": epoch.statement,
+            "padded": epoch.padded,
+            "seconds": repr(epoch.seconds),
+            "claims": epoch.claims,
+        }
         try:
             with self._engine.begin() as connection:
                 number = connection.execute(insert(_epochs).values(row)).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has one
                 rows = [
-                    {"epoch": number, "node": node, "slots": slots} for node, slots in epoch.slots.items()
+                    {"epoch": number, "node": node, "people": people, "slots": epoch.slots.get(node)}
+                    for node, people in epoch.people.items()
                 ]
                 connection.execute(insert(_slots), rows)
         except IntegrityError:
@@ -143,11 +168,14 @@ class CoordinatorStore:
             row = connection.execute(select(_epochs).order_by(_epochs.c.number.desc()).limit(1)).one_or_none()
             if row is None:
                 return None
-            slots = connection.execute(
-                select(_slots.c.node, _slots.c.slots).where(_slots.c.epoch == row.number)
-            )
+            nodes = connection.execute(select(_slots).where(_slots.c.epoch == row.number)).all()
             return StoredEpoch(
-                row.statement, row.padded, float(row.seconds), {row.node: row.slots for row in slots}
+                row.statement,
+                row.padded,
+                float(row.seconds),
+                {node.node: node.people for node in nodes},
+                {node.node: node.slots for node in nodes if node.slots is not None},
+                row.claims,
             )
 
     def start_job(self, digest: bytes, manifest: bytes, key: bytes) -> None:
@@ -193,6 +221,20 @@ class CoordinatorStore:
                 connection.execute(insert(_combined).values(row))
         except IntegrityError:
             raise StoreError("job: a chunk was combined twice; submit the job again") from None
+
+    def keep_counts(self, epoch: bytes, results: Mapping[bytes, bytes]) -> None:
+        """Keep the results of counts, by the hash of what each policy asks; ``epoch`` is its context."""
+        rows = [{"epoch": epoch, "content": content, "result": result} for content, result in results.items()]
+        if rows:
+            with self._engine.begin() as connection:
+                connection.execute(insert(_counts), rows)
+
+    def counted(self, epoch: bytes, content: bytes) -> bytes | None:
+        """Return the result of a count that is kept for an epoch, or None."""
+        this = (_counts.c.epoch == epoch, _counts.c.content == content)
+        with self._engine.begin() as connection:
+            result: bytes | None = connection.scalar(select(_counts.c.result).where(*this))
+        return result
 
     def close_job(self, digest: bytes) -> None:
         """Erase a job's presented slots and ciphertexts; that it ran stays known."""

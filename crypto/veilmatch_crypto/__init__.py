@@ -4,7 +4,7 @@ It knows no role, no network and no file.  protocol.md is the specification.
 """
 
 from veilmatch_crypto.batches import BoundBatch, Quota, QuotaLedger, Reply, Requester, Trustee
-from veilmatch_crypto.bitslices import pack_bits, row_words, slice_words, unpack_bits
+from veilmatch_crypto.bitslices import PEOPLE_PER_WORD, pack_bits, row_words, slice_words, unpack_bits
 from veilmatch_crypto.certificates import (
     LOOPBACK,
     Credential,
@@ -77,6 +77,7 @@ __all__ = [
     "KEY_BITS",
     "LOOPBACK",
     "MAX_CONTRIBUTIONS",
+    "PEOPLE_PER_WORD",
     "Address",
     "AgreementKey",
     "BatchError",

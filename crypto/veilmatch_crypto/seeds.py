@@ -1,10 +1,11 @@
 """The dealer's seeds: 32 bytes for each party, sealed to its key of the job (protocol.md, 5.4).
 
-A seed and the manifest give the key of a party's correlated randomness, drawn in the order of the
-program.  A seed serves one run of one manifest's circuits.
+A seed, the manifest and the circuits' sizes give the key of a party's correlated randomness, drawn in
+the order of the program.  A seed serves one run of one manifest's circuits.
 """
 
 import os
+from collections.abc import Sequence
 
 from veilmatch_crypto.derive import derive_key
 from veilmatch_crypto.errors import SealError
@@ -15,9 +16,15 @@ _KIND = "circuit-seed"
 _SEED_BYTES = 32
 
 
-def circuit_key(seed: bytes, manifest: bytes) -> bytes:
-    """Derive the key of a party's randomness from its seed (32 bytes) and H(manifest)."""
-    return derive_key(seed, context=manifest, label="triple")
+def circuit_key(seed: bytes, manifest: bytes, *, households: int, presented: Sequence[int]) -> bytes:
+    """Derive the key of a party's randomness from its seed (32 bytes), H(manifest) and the circuits' sizes.
+
+    ``households`` is how many there are, ``presented`` how many slots each policy asks about: each party
+    takes the sizes that it goes by itself.  Or a coordinator that told the dealer other sizes than the
+    recipient has would be sent, as corrections, what the recipient masks its shares with.
+    """
+    sizes = (f"{households} households", *(f"{count} presented" for count in presented))
+    return derive_key(seed, context=manifest, label="triple", names=sizes)
 
 
 def draw_seed() -> bytes:

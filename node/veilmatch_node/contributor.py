@@ -1,4 +1,4 @@
-"""The contributor's side of a linear outcome, without I/O (protocol.md, 4.3 to 4.5).
+"""The contributor's side of an outcome, without I/O (protocol.md, 4.3 to 4.5, and 5.1).
 
 Roles: a contributor, the other contributors, the coordinator and the recipient.  Rounds: one;
 what leaves is one chunk of masked words after another.  A chunk's words are a function of the
@@ -10,7 +10,8 @@ Left to the caller: encryption, and keeping each ciphertext before it leaves.
 import numpy as np
 from numpy.typing import NDArray
 
-from veilmatch_crypto import AgreementKey, ContributorMasks, answer_words, noise_key
+from veilmatch_crypto import AgreementKey, ContributorMasks, amount_words, answer_words, noise_key
+from veilmatch_node.frozen import FrozenAnswers
 from veilmatch_policy.manifest import Manifest
 
 
@@ -25,16 +26,16 @@ class Contributor:
         coordinator: str,
         agreement: AgreementKey,
         noise_secret: bytes,
-        holds: NDArray[np.bool_],
+        answers: FrozenAnswers,
     ) -> None:
         """Derive the job's keys.
 
         ``agreement`` is this node's key in the manifest, ``noise_secret`` 32 bytes that it shares
-        with nobody, ``holds`` its frozen answer for each slot, shape (padded,).
+        with nobody, ``answers`` what the job froze of its data.
         """
         draft = manifest.draft
         self.key = manifest.paillier()
-        self._holds = holds
+        self._answers = answers
         self._noise = noise_key(noise_secret, manifest.digest)
         self._chunks = self.key.layout.chunks(draft.padded, draft.chunk_ciphertexts)
         self._masks: dict[int, ContributorMasks] = {}
@@ -53,7 +54,7 @@ class Contributor:
     @property
     def expected(self) -> int:
         """How many ciphertexts this node makes under this manifest."""
-        return len(self._masks) * self.key.layout.ciphertexts_for(len(self._holds))
+        return len(self._masks) * self.key.layout.ciphertexts_for(self._answers.padded)
 
     def places(self) -> list[tuple[int, int]]:
         """Return (outcome, chunk) of everything that this node contributes, in the order of sending."""
@@ -61,7 +62,12 @@ class Contributor:
 
     def words(self, outcome: int, chunk: int) -> NDArray[np.uint64]:
         """Return one chunk's masked words, shape (ciphertexts, slots), values below 2**40."""
-        # 4.3: zero where the condition holds, else noise from a key of this node alone.
-        answers = answer_words(self._holds[self._chunks[chunk]], self._noise, self.key.layout, outcome, chunk)
+        values = self._answers.terms[outcome][self._chunks[chunk]]
+        if (
+            values.dtype == np.bool_
+        ):  # 4.3: zero where the claims hold, else noise from a key of this node alone
+            words = answer_words(values, self._noise, self.key.layout, outcome, chunk)
+        else:  # 5.1: amounts
+            words = amount_words(values, self._noise, self.key.layout, outcome, chunk)
         # 4.4 and 4.5: pair masks, the coordinator's mask, check words.
-        return self._masks[outcome].apply(answers, outcome, chunk)
+        return self._masks[outcome].apply(words, outcome, chunk)

@@ -34,10 +34,16 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True)
 class EpochKeys:
-    """``pseudonym`` keys the pseudonyms; ``link`` stands in for the OPRF in shared-key mode.  Both 32 bytes."""
+    """``pseudonym`` keys the pseudonyms; ``link`` stands in for the OPRF in shared-key mode.
+
+    ``listing`` and ``claim`` key the register's list and the claims in register mode.  32 bytes each;
+    ``digest`` is what the nodes confirm to each other.
+    """
 
     pseudonym: bytes
     link: bytes
+    listing: bytes
+    claim: bytes
     digest: bytes
 
     def __repr__(self) -> str:
@@ -94,6 +100,8 @@ def open_secret(
     return EpochKeys(
         derive_key(secret, context=epoch.context, label="pseudonym"),
         derive_key(secret, context=epoch.context, label="link"),
+        derive_key(secret, context=epoch.context, label="list"),
+        derive_key(secret, context=epoch.context, label="claim"),
         hashlib.sha256(encode_tuple("veilmatch/1/epoch", secret)).digest(),
     )
 

@@ -1,30 +1,48 @@
 """A node's part in jobs: from the draft to the closed manifest (protocol.md, 4.7 and 7).
 
-The order is the protocol's: verify the draft against this node's own directory, epoch, catalog
-and plan; give fresh keys; verify the manifest; read the data; record the manifest as started with
-everything it froze; only then contribute or open.  No network: the service carries the bytes.
+The order is the protocol's: declare what this node's catalog says of what it is asked; verify the
+draft against its own directory, epoch, catalog and plan; give fresh keys; verify the manifest; read
+the data; record the manifest as started with everything it froze; only then contribute, tell who
+lives with whom, deal or open.  No network: the service carries the bytes.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from veilmatch_crypto import AgreementKey, IdentityKey, PrivateKey, PublicKey, encrypt_chunk, generate
-from veilmatch_node.answers import DataFolder, FrozenAnswers, answer
+import numpy as np
+from numpy.typing import NDArray
+
+from veilmatch_crypto import (
+    AgreementKey,
+    IdentityKey,
+    PrivateKey,
+    PublicKey,
+    Sealed,
+    SealError,
+    encrypt_chunk,
+    generate,
+    open_seed,
+)
+from veilmatch_node.answers import DataFolder, answer
 from veilmatch_node.contributor import Contributor
+from veilmatch_node.dealer import Dealer
 from veilmatch_node.errors import JobRefusedError
+from veilmatch_node.frozen import FrozenAnswers
 from veilmatch_node.in_order import in_order
 from veilmatch_node.people import SlotTable
 from veilmatch_node.recipient import Recipient
 from veilmatch_node.report import Report
 from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
-from veilmatch_policy.check import DepartmentTask, check_department
+from veilmatch_policy.check import DepartmentTask, bind_questions, check_alone, declare
+from veilmatch_policy.declarations import DepartmentEntry
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch, reopen_epoch
 from veilmatch_policy.manifest import (
+    MOST_POLICIES,
     Draft,
     Manifest,
     PartyKeys,
@@ -34,7 +52,10 @@ from veilmatch_policy.manifest import (
     signed_contribution,
     signed_keys,
 )
-from veilmatch_policy.policy import Policy
+from veilmatch_policy.plan import Plan
+from veilmatch_policy.policy import parse_policy
+from veilmatch_policy.questions import ask
+from veilmatch_policy.result import content_digest
 
 _SECRET_BYTES = 32
 
@@ -99,25 +120,53 @@ class NodeJobs:
         self._data = data
         self._executor = executor
 
-    def prepare(self, draft: bytes) -> "PreparedJob":
+    def ask(self, sources: Sequence[bytes], epoch: bytes) -> "AskedJob":
+        """Read the policies and bind what they ask of this node (7, step 0).
+
+        Raises PolicyError where this node refuses a policy, JobRefusedError for an ``epoch`` (its
+        context) that is not this node's newest.
+        """
+        self.close_expired()
+        if not 1 <= len(sources) <= MOST_POLICIES:
+            raise JobRefusedError(
+                "job", f"has {len(sources)} policies", f"submit 1 to {MOST_POLICIES} at once"
+            )
+        opened, stored = self._epoch(epoch)
+        day = opened.epoch.reference_date
+        policies = [parse_policy(source, "policy") for source in sources]
+        questions = ask(policies, day)
+        task = bind_questions(policies, questions, day, self._data.catalog)
+        declared = declare(policies, questions, task, self._data.catalog)
+        return AskedJob(self, opened, stored, task, declared)
+
+    def prepare(self, asked: "AskedJob", draft: bytes) -> "PreparedJob":
         """Verify a draft and give fresh keys for it (7, steps 1 and 2).
 
         Raises PolicyError where this node refuses the draft.
         """
-        self.close_expired()
-        epoch, stored = self._epoch_of(draft)
-        parsed, policy = open_draft(draft, self._directory, epoch, stored.padded, now=datetime.now(UTC))
+        parsed, plan = open_draft(
+            draft, self._directory, asked.epoch, asked.stored.padded, now=datetime.now(UTC)
+        )
         if self.name not in parsed.participants:
             raise JobRefusedError(
                 "job", f"{self.name} has no part in this policy", "submit it to its participants"
             )
-        task = check_department(policy, self._data.catalog)
+        day = asked.epoch.epoch.reference_date
+        policies = [planned.policy for planned in plan.policies]
+        task = bind_questions(policies, plan.questions, day, self._data.catalog)
+        own = declare(policies, plan.questions, task, self._data.catalog)
+        stated = [entry for entry in parsed.declarations if entry.department == self.name]
+        if (stated or [DepartmentEntry(department=self.name)]) != [own]:
+            raise JobRefusedError(
+                "job", "states another declaration of this node than its own", "submit it again"
+            )
+        check_alone(plan, self._data.catalog, task)
         asks = self.name == parsed.recipient
-        if asks and parsed.recipient_rows != len(SlotTable.decode(stored.people).slots):
+        if asks and parsed.recipient_rows != len(SlotTable.decode(asked.stored.people).slots):
             raise JobRefusedError("job", "states another number of the recipient's rows", "link again")
         secrets = _Secrets.draw(generate(parsed.key_bits) if asks else None)
         keys = self._sign(draft, secrets)
-        return PreparedJob(self, draft, parsed, policy, task, stored, secrets, keys)
+        return PreparedJob(self, draft, parsed, plan, task, asked.stored, secrets, keys)
 
     def contribute(self, digest: bytes) -> Iterator[SignedChunk]:
         """Yield this node's contributions under a started manifest, in order.
@@ -133,7 +182,7 @@ class NodeJobs:
             coordinator=self._directory.coordinator,
             agreement=secrets.agreement,
             noise_secret=secrets.noise,
-            holds=answers.holds,
+            answers=answers,
         )
 
         def encrypting() -> Iterator[tuple[tuple[int, int, StoredChunk | None], Future[bytes]]]:
@@ -165,9 +214,72 @@ class NodeJobs:
             manifest,
             agreement=secrets.agreement,
             key=secrets.paillier,
-            presented=answers.presented,
-            own=answers.holds,
+            answers=answers,
         )
+
+    def labels(self, digest: bytes) -> NDArray[np.uint32]:
+        """Return who lives with whom: the registrar's labels by slot (3, step 6).
+
+        Raises JobRefusedError at any other node.
+        """
+        _, _, answers = self._started(digest)
+        if answers.labels is None:
+            raise JobRefusedError("job", f"{self.name} keeps no register for it", "ask its registrar")
+        return answers.labels
+
+    def deal(self, digest: bytes) -> Dealer:
+        """Return the dealer's protocol object of a started manifest, once ever (5.4).
+
+        Raises JobRefusedError the second time, and at a node that is not the manifest's dealer.
+        """
+        manifest, _, _ = self._started(digest)
+        if manifest.draft.dealer != self.name:
+            raise JobRefusedError(
+                "job", f"{self.name} is not its dealer", "ask the one that the manifest names"
+            )
+        self._store.start_opening(digest)
+        return Dealer(
+            manifest,
+            self.name,
+            self._directory.coordinator,
+            identity=self._identity,
+            next_sequence=self._store.next_sequence,
+        )
+
+    def open_seed(self, digest: bytes, sealed: bytes) -> bytes:
+        """Open the dealer's seed, as the recipient.
+
+        Raises SignatureRefusedError where the dealer did not sign it for this job, JobRefusedError where it
+        does not open.
+        """
+        manifest, secrets, _ = self._started(digest)
+        dealer = manifest.draft.dealer
+        if dealer is None:
+            raise JobRefusedError(
+                "job", "has no dealer, and needs no circuit", "check the coordinator's release"
+            )
+        try:
+            return open_seed(
+                Sealed.from_bytes(sealed),
+                dealer,
+                self.name,
+                manifest=digest,
+                key=secrets.agreement,
+                dealer_identity=self._directory.identity(dealer),
+            )
+        except SealError:  # not this node's own vault: the coordinator may know
+            raise JobRefusedError(
+                "job", f"the seed of {dealer} does not open at {self.name}", "submit it again"
+            ) from None
+
+    def start_counts(self, digest: bytes) -> None:
+        """Record, as the recipient and before anything is opened, what a manifest counts (5.5).
+
+        Raises JobRefusedError where it was counted in this epoch before.
+        """
+        manifest, _, _ = self._started(digest)
+        counts = [content_digest(policy) for policy in manifest.policies if policy.reveal == "count"]
+        self._store.start_counts(bytes.fromhex(manifest.draft.epoch), counts)
 
     def manifest(self, digest: bytes) -> tuple[Manifest, SlotTable]:
         """Return a started manifest and the slots of this node's people in its epoch."""
@@ -199,8 +311,7 @@ class NodeJobs:
             signature=signature.hex(),
         )
 
-    def _epoch_of(self, draft: bytes) -> tuple[OpenEpoch, StoredEpoch]:
-        context = Draft.epoch_of(draft)
+    def _epoch(self, context: bytes) -> tuple[OpenEpoch, StoredEpoch]:
         stored = self._store.epoch(context)
         if stored is None:
             raise JobRefusedError(
@@ -212,23 +323,23 @@ class NodeJobs:
         job = self._store.job(digest)
         if job is None:
             raise JobRefusedError("job", "never started at this node, or is closed", "submit it again")
-        manifest = reopen_manifest(job.manifest)
+        epoch, _ = self._epoch(Manifest.epoch_of(job.manifest))
+        manifest = reopen_manifest(job.manifest, self._directory, epoch)
         if manifest.draft.expires <= datetime.now(UTC):
             raise JobRefusedError("job", "its manifest has expired", "submit it again")
         secrets = _Secrets.decode(job.secrets, manifest.draft.key_bits)
-        return manifest, secrets, FrozenAnswers.decode(job.answers, manifest.draft.padded)
+        return manifest, secrets, FrozenAnswers.decode(job.answers)
 
     def start(self, prepared: "PreparedJob", data: bytes, tell_owner: Callable[[Report], None]) -> Manifest:
         """Verify the manifest, freeze the answers, and record both as started (7, step 3)."""
-        manifest = open_manifest(data, prepared.draft, prepared.policy, self._directory, prepared.keys)
+        manifest = open_manifest(data, prepared.draft, prepared.plan, self._directory, prepared.keys)
         key = manifest.paillier()  # refuses a key that has not the form of 4.1
         answers = answer(
             self._data,
+            manifest.plan,
             prepared.task,
             SlotTable.decode(prepared.epoch.people),
             manifest.draft.padded,
-            reference_date=manifest.draft.reference_date,
-            asks=self.name == manifest.draft.recipient,
             tell_owner=tell_owner,
         )
         job = StoredJob(data, prepared.secrets.encode(), answers.encode())
@@ -242,13 +353,28 @@ def _modulus_hash(key: PublicKey) -> bytes:
 
 
 @dataclass(frozen=True)
+class AskedJob:
+    """Policies that this node was asked, with what it declares of them."""
+
+    jobs: NodeJobs
+    epoch: OpenEpoch
+    stored: StoredEpoch
+    task: DepartmentTask
+    declared: DepartmentEntry
+
+    def prepare(self, draft: bytes) -> "PreparedJob":
+        """See NodeJobs.prepare."""
+        return self.jobs.prepare(self, draft)
+
+
+@dataclass(frozen=True)
 class PreparedJob:
     """A draft that this node agreed to, with the keys that it gave for it."""
 
     jobs: NodeJobs
     draft: bytes
     parsed: Draft
-    policy: Policy
+    plan: Plan
     task: DepartmentTask
     epoch: StoredEpoch
     secrets: _Secrets

@@ -1,16 +1,17 @@
 """A node's part in the linkage of an epoch (protocol.md, 3), as requester and as trustee.
 
 Order, at the requester: read the data; receive the epoch's keys and compare them with the other
-nodes'; have new identities evaluated (oprf mode); send pseudonyms; receive slots.  No network: the
-service carries the messages.  What the coordinator sees of a node are counts, blinded elements and
-pseudonyms.
+nodes'; have new identities evaluated (oprf mode); send pseudonyms; receive slots.  In register mode nothing is
+sent in the place of pseudonyms: slots are found in the register's list (register.py).  No network: the
+service carries the messages.  What the coordinator sees of a node are counts, blinded elements and, in
+union mode, pseudonyms.
 """
 
 import itertools
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,7 @@ from veilmatch_node.epoch_keys import EpochKeys
 from veilmatch_node.errors import LinkageError
 from veilmatch_node.people import SlotTable
 from veilmatch_node.pseudonyms import Blinded, Outputs, ascending, blind_batches, keyed
+from veilmatch_node.register import RegisterSlots
 from veilmatch_node.report import Report
 from veilmatch_node.source import load
 from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch
@@ -247,16 +249,19 @@ class EpochLinkage:
         return len(blinded.inputs)
 
     def pseudonyms(self) -> bytes:
-        """Return this epoch's pseudonyms, 32 bytes each, ascending (3 step 3)."""
+        """Union mode: return this epoch's pseudonyms, 32 bytes each, ascending (3 step 3)."""
         keys = self._received()
         if self.epoch.epoch.linkage == "oprf":
-            outputs = self._outputs().extended(self._evaluated)
-            self.node.store.finish_requests(outputs.encode(), self._finished)
-            linked = outputs.of(self.inputs)
+            linked = self._finish_evaluations()
         else:
             linked = keyed(keys.link, self.inputs.to_pylist())
         sent, self._order = ascending(keyed(keys.pseudonym, linked))
         return sent
+
+    def register_slots(self) -> RegisterSlots:
+        """Register mode: end the evaluations and return what draws the slots or finds them (3 step 4)."""
+        keys = self._received()
+        return RegisterSlots(self.epoch, self.node.directory, keys, self.inputs, self._finish_evaluations())
 
     @property
     def slot_bytes(self) -> int:
@@ -264,7 +269,7 @@ class EpochLinkage:
         return _SLOT_BYTES * self.people
 
     def assign(self, message: bytes, padded: int) -> None:
-        """Keep the slots that came for the pseudonyms as they were sent (3 step 4).
+        """Union mode: keep the slots that came for the pseudonyms as they were sent (3 step 4).
 
         ``message``: 4 bytes a person, little-endian.  Raises LinkageError.
         """
@@ -277,13 +282,28 @@ class EpochLinkage:
             raise LinkageError("linkage", "slots came twice or beyond their number", "link again")
         by_person = np.empty(self.people, np.uint32)
         by_person[self._order] = slots
-        table = SlotTable(self.inputs, by_person).encode()
-        self.node.store.save_epoch(self.epoch.context, StoredEpoch(self.epoch.statement, padded, table))
+        self.keep(SlotTable(self.inputs, by_person), padded)
+
+    def keep(self, table: SlotTable, padded: int) -> None:
+        """Keep who has which slot; in register mode the report then says how many have none.
+
+        Raises StoreError where the epoch is linked at this node already: its slots are never drawn again.
+        """
+        stored = StoredEpoch(self.epoch.statement, padded, table.encode())
+        self.node.store.save_epoch(self.epoch.context, stored)
+        if self.epoch.epoch.slots == "register":
+            self.report = replace(self.report, outside_register=table.outside)
 
     def _received(self) -> EpochKeys:
         if self._keys is None:
             raise LinkageError("linkage", "the epoch's keys did not come yet", "link again")
         return self._keys
+
+    def _finish_evaluations(self) -> list[bytes]:
+        """Keep all outputs, forget the requests behind them, and return this department's people's."""
+        outputs = self._outputs().extended(self._evaluated)
+        self.node.store.finish_requests(outputs.encode(), self._finished)
+        return outputs.of(self.inputs)
 
     def _outputs(self) -> Outputs:
         kept = self.node.store.setting(OUTPUTS)

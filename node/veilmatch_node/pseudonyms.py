@@ -15,12 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from veilmatch_crypto import BlindingState, blind
-from veilmatch_node.people import read_stream, write_stream
+from veilmatch_node.people import VALUE_BYTES, read_stream, value_array, write_stream
 
 BATCH_IDENTITIES = (
     4096  # 131,072 bytes of elements, a second of a trustee's time: progress is seen, nothing idles
 )
-_BYTES = 32  # of an output and of a pseudonym
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Outputs:
     @classmethod
     def none(cls) -> "Outputs":
         """No identity yet."""
-        return cls(pa.array([], pa.large_binary()), pa.array([], pa.binary(_BYTES)))
+        return cls(pa.array([], pa.large_binary()), pa.array([], pa.binary(VALUE_BYTES)))
 
     def missing(self, inputs: pa.Array) -> pa.Array:
         """Return those inputs that were never evaluated."""
@@ -47,8 +46,7 @@ class Outputs:
         inputs, values = [self.inputs], [self.values]
         for batch, outputs in batches:
             inputs.append(pa.array(batch, pa.large_binary()))
-            kept = pa.py_buffer(np.ascontiguousarray(outputs[:, :_BYTES]).tobytes())
-            values.append(pa.FixedSizeBinaryArray.from_buffers(pa.binary(_BYTES), len(outputs), [None, kept]))
+            values.append(value_array(outputs[:, :VALUE_BYTES].tobytes()))
         return Outputs(pa.concat_arrays(inputs), pa.concat_arrays(values))
 
     def of(self, inputs: pa.Array) -> list[bytes]:
@@ -79,10 +77,8 @@ class Blinded:
 
     def encode(self) -> bytes:
         """Serialise inputs and blinds for the node's own store, to repeat the request after a crash."""
-        blinds = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(_BYTES), len(self.inputs), [None, pa.py_buffer(self.state.blinds)]
-        )
-        return write_stream(pa.table({"input": pa.array(self.inputs, pa.large_binary()), "blind": blinds}))
+        inputs = pa.array(self.inputs, pa.large_binary())
+        return write_stream(pa.table({"input": inputs, "blind": value_array(self.state.blinds)}))
 
     @classmethod
     def decode(cls, data: bytes) -> "Blinded":
@@ -102,13 +98,13 @@ def blind_batches(inputs: pa.Array) -> Iterator[Blinded]:
 
 
 def keyed(key: bytes, values: Sequence[bytes]) -> list[bytes]:
-    """HMAC-SHA-256 of each value under ``key``: the pseudonyms of outputs, or shared-key outputs of inputs."""
+    """HMAC-SHA-256 of each value under ``key``: pseudonyms, list values or claims of outputs, outputs of inputs."""
     # HMAC is scalar in every library: this is the one loop over people of the linkage, 2 microseconds each.
     return [hmac.digest(key, value, "sha256") for value in values]
 
 
 def ascending(pseudonyms: Sequence[bytes]) -> tuple[bytes, NDArray[np.intp]]:
     """Sort pseudonyms for sending: their bytes in ascending order, and where each stood before."""
-    values = np.frombuffer(b"".join(pseudonyms), f"S{_BYTES}")
+    values = np.frombuffer(b"".join(pseudonyms), f"S{VALUE_BYTES}")
     order = np.argsort(values, kind="stable")
     return values[order].tobytes(), order

@@ -49,11 +49,18 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was read from a department's tables; ``people`` are distinct over all of them."""
+    """What was read from a department's tables; ``people`` are distinct over all of them.
+
+    ``outside_register``: how many of them the register does not have, and no policy of the epoch finds;
+    None before the slots are known, and in union mode, which has no register.  ``collective``: how many
+    households of its register are too large and taken as single persons; None where nobody asked for them.
+    """
 
     department: str
     people: int
     tables: tuple[TableReport, ...]
+    outside_register: int | None = None
+    collective: int | None = None
 
 
 def write_refused(report: Report, path: Path) -> None:
@@ -70,6 +77,13 @@ def add_refused(report: Report, folder: Path) -> None:
         with path.open(encoding="utf-8", newline="") as file:
             rows.update((table, int(row), reason) for table, row, reason in list(csv.reader(file))[1:])
     _write_rows(sorted(rows), path)
+
+
+def write_collective(report: Report, folder: Path) -> None:
+    """Write ``FOLDER/households.json`` of a job that asked for households: what was taken as single persons."""
+    if report.collective is not None:
+        text = json.dumps({"collective_households": report.collective}) + "\n"
+        write_whole(folder / "households.json", text.encode())
 
 
 def _rows(report: Report) -> list[tuple[str, int, str]]:
@@ -93,7 +107,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def as_json(report: Report) -> dict[str, object]:
-    """Return the report's numbers.  ``outside_register`` is null: union mode has no register."""
+    """Return the report's numbers."""
     refused: Counter[str] = Counter()
     for table in report.tables:
         refused.update(table.identifiers_refused)
@@ -103,5 +117,5 @@ def as_json(report: Report) -> dict[str, object]:
         "refused_identifiers": dict(refused),
         "refused_rows": dict(sum((Counter(table.reasons) for table in report.tables), Counter())),
         "duplicates": sum(table.duplicates for table in report.tables),
-        "outside_register": None,
+        "outside_register": report.outside_register,
     }

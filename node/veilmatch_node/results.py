@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.whole_file import write_whole
 from veilmatch_policy.manifest import Manifest
-
-STAGES = ("linkage", "contribute", "combine", "open", "total")
+from veilmatch_policy.policy import Policy
+from veilmatch_policy.result import STAGES, result_document
 
 
 @dataclass(frozen=True)
@@ -26,43 +28,65 @@ class JobFigures:
     received: Mapping[str, int]
 
 
-def write_result(folder: Path, manifest: Manifest, identifiers: pa.Array, figures: JobFigures) -> None:
-    """Write ``FOLDER/POLICY/result.json``, then ``eligible.csv``.
+@dataclass(frozen=True)
+class Found:
+    """Who is eligible: identifiers in normal form, in any order, for household policies each with a label.
 
-    ``identifiers`` are the normal forms of the eligible, in any order.  The list of people is written
+    ``labels`` is equal for people of one household; None for policies about persons.
+    """
+
+    identifiers: pa.Array
+    labels: NDArray[np.uint32] | None = None
+
+    def __repr__(self) -> str:
+        return f"Found({self.eligible})"
+
+    @property
+    def eligible(self) -> int:
+        """How many persons, or households, are eligible."""
+        return len(self.identifiers) if self.labels is None else len(np.unique(self.labels))
+
+    def rows(self) -> list[dict[str, object]]:
+        """The rows of ``eligible.csv``, sorted by identifier."""
+        columns = {"id": self.identifiers}
+        if self.labels is not None:
+            columns["household"] = pa.array(self.labels)
+        rows: list[dict[str, object]] = pa.table(columns).sort_by("id").to_pylist()
+        return rows
+
+
+def write_result(
+    folder: Path,
+    manifest: Manifest,
+    policy: Policy,
+    found: Found,
+    figures: JobFigures,
+    households: int | None,
+) -> None:
+    """Write ``FOLDER/POLICY/result.json``, then ``eligible.csv``, of a policy that reveals members.
+
+    ``households`` is how many the job had, None where none was asked about.  The list of people is written
     last and an earlier run's is removed first: where there is one, ``result.json`` beside it is of the
     same run.  Raises JobRefusedError, before anything is written, for figures that are not complete.
     """
-    policy, draft = manifest.policy, manifest.draft
-    _check(figures, draft.participants)
+    _check(figures, manifest.draft.participants)
     place = folder / policy.name
     place.mkdir(parents=True, exist_ok=True)
     rows = io.StringIO(newline="")
     # Not Arrow's writer: it puts quotation marks around every text, and people open this file by hand.
-    writer = csv.writer(rows, lineterminator="\n")
-    writer.writerow(["id"])
-    writer.writerows([identifier] for identifier in identifiers.sort().to_pylist())
-    result = {
-        "policy": policy.name,
-        "version": policy.version,
-        "policy_sha256": policy.digest.hex(),
-        "job": draft.job,
-        "linkage": draft.linkage,
-        "key_bits": draft.key_bits,
-        "departments": list(draft.participants),
-        "persons": draft.padded,
-        "households": None,
-        "eligible": len(identifiers),
-        "seconds": {stage: round(figures.seconds[stage], 3) for stage in STAGES},
-        "bytes": {
-            **{
-                name: {"sent": figures.sent[name], "received": figures.received[name]}
-                for name in draft.participants
-            },
-            "coordinator": {"sent": sum(figures.received.values()), "received": sum(figures.sent.values())},
-        },
-        "status": "complete",
-    }
+    names = ["id"] if found.labels is None else ["id", "household"]
+    writer = csv.DictWriter(rows, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found.rows())
+    result = result_document(
+        manifest,
+        policy,
+        seconds=figures.seconds,
+        sent=figures.sent,
+        received=figures.received,
+        households=households,
+        found={"eligible": found.eligible},
+    )
     (place / "eligible.csv").unlink(missing_ok=True)
     write_whole(place / "result.json", (json.dumps(result, ensure_ascii=False, indent=2) + "\n").encode())
     write_whole(place / "eligible.csv", rows.getvalue().encode())

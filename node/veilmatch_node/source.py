@@ -25,10 +25,15 @@ from veilmatch_node.errors import DataError
 from veilmatch_node.expressions import OwnExpression, own_expression
 from veilmatch_node.report import RefusedRow, Report, TableReport
 from veilmatch_policy.catalog import Catalog, Column, FileSource, Table
+from veilmatch_policy.column_types import ColumnType
 from veilmatch_policy.errors import nearest, quoted
 
 # Ten million rows of a few columns; what needs more is an expression gone wrong.
 _MEMORY_LIMIT = "2GB"
+HOUSEHOLD = (
+    "household of"  # the register's table of its people's households; no catalog table is called t_ that
+)
+_HOUSEHOLD_CELL = "household cell"  # a column of our own while the register is read
 _READ, _MERGED = "rows_read", "rows_merged"  # a table's rows while they are stored
 
 
@@ -48,13 +53,16 @@ class Department:
     ``connection``: an in-memory DuckDB without access to files or network, with a table ``t_T`` for each
     table T of the catalog as veilmatch_policy.evaluate reads it.  ``inputs``: the linkage input of each
     person (large_binary, sorted, no NULL); a person's number is the place in it.  ``identifiers``: the
-    normal forms (string), in the same order.
+    normal forms (string), in the same order.  Where it was loaded with its household register, there is a
+    table `HOUSEHOLD` (person, household: the register's own label as text, NULL where empty or unreadable), and
+    ``household_at_most`` is how many members a household may have before it counts as single persons.
     """
 
     connection: duckdb.DuckDBPyConnection = field(repr=False)
     inputs: pa.Array = field(repr=False)
     identifiers: pa.Array = field(repr=False)
     report: Report
+    household_at_most: int = 0
 
     @property
     def people(self) -> int:
@@ -87,11 +95,13 @@ def load(
     folder: Path,
     *,
     needed: Collection[str] | None = None,
+    household: bool = False,
     reference_date: date,
     databases: Mapping[str, str] | None = None,
 ) -> Department:
     """Read every table of ``catalog``: all identifiers, and the columns named in ``needed`` (None: all).
 
+    With ``household``, who lives with whom is read too, from the catalog's household register.
     ``folder`` holds the catalog's files, ``databases`` the URLs of its databases by name.  People are
     numbered alike whatever is needed.  A row is refused, and listed in the report, when it has the
     wrong number of cells or no valid identifier (then it is left out), when a needed cell cannot be
@@ -102,8 +112,17 @@ def load(
     """
     connection = _connect()
     try:
+        register = catalog.household if household else None
         tables = [
-            _read_rows(connection, catalog, table, folder, needed, reference_date, databases or {})
+            _read_rows(
+                connection,
+                catalog,
+                _with_household(table) if register is not None and table is register[0] else table,
+                folder,
+                needed,
+                reference_date,
+                databases or {},
+            )
             for table in catalog.tables.values()
         ]
         people = pa.table(
@@ -115,6 +134,8 @@ def load(
         people = people.group_by("input", use_threads=False).aggregate([("form", "first")]).sort_by("input")
         inputs, forms = people["input"].combine_chunks(), people["form_first"].combine_chunks()
         stored = tuple(_store(connection, rows, inputs) for rows in tables)
+        if register is not None:
+            _keep_households(connection, register[0].name)
         connection.execute("SET lock_configuration = true")
         report = Report(catalog.department, len(inputs), stored)
         for table, table_report in zip(catalog.tables.values(), stored, strict=True):
@@ -122,7 +143,8 @@ def load(
     except BaseException:
         connection.close()
         raise
-    return Department(connection, inputs, forms, report)
+    at_most = register[1].at_most if register is not None else 0
+    return Department(connection, inputs, forms, report, at_most)
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
@@ -151,7 +173,11 @@ def _read_rows(
     databases: Mapping[str, str],
 ) -> _Rows:
     where = f"{catalog.department}.{table.name}"
-    wanted = [column for column in table.columns.values() if needed is None or column.name in needed]
+    wanted = [
+        column
+        for column in table.columns.values()
+        if needed is None or column.name in needed or column.name == _HOUSEHOLD_CELL
+    ]
     expressions = {
         column.name: own_expression(
             column.expression,
@@ -197,6 +223,37 @@ def _read_rows(
         },
         listed=listed,
     )
+
+
+def _with_household(table: Table) -> Table:
+    """The register's table with one column more, the household's label as its source writes it."""
+    if table.household is None:
+        return table
+    listed = table.columns.get(table.household.column)
+    own = listed.expression if listed is not None else None
+    label = Column.model_construct(
+        name=_HOUSEHOLD_CELL,
+        table=table.name,
+        type=ColumnType("text", 0),
+        release="never",
+        expression=f"CAST(({own or _quoted(table.household.column)}) AS VARCHAR)",
+    )
+    return table.model_copy(update={"columns": {**table.columns, _HOUSEHOLD_CELL: label}})
+
+
+def _quoted(name: str) -> str:
+    """An identifier in SQL's quotation marks."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _keep_households(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Take the labels out of the register's table, where no expression of a policy sees them."""
+    connection.execute(f"""
+        CREATE TABLE "{HOUSEHOLD}" AS
+        SELECT person, nullif(trim("{_HOUSEHOLD_CELL}"), '') AS household
+        FROM "t_{table}"
+        """)  # noqa: S608  names of our own and a catalog's name
+    connection.execute(f'ALTER TABLE "t_{table}" DROP COLUMN "{_HOUSEHOLD_CELL}"')
 
 
 def _read_file(

@@ -90,6 +90,13 @@ _jobs = Table(
     Column("secrets", LargeBinary),
     Column("answers", LargeBinary),
 )
+_counts = Table(
+    "counts",
+    _metadata,
+    # What was counted in which epoch: a second count of it would take the noise off the first (protocol.md, 5.5).
+    Column("epoch", LargeBinary, primary_key=True),
+    Column("content", LargeBinary, primary_key=True),
+)
 _chunks = Table(
     "chunks",
     _metadata,
@@ -325,6 +332,21 @@ class NodeStore:
             raise JobRefusedError(
                 "job", "was opened before, or is closed", "submit it again for a new manifest"
             )
+
+    def start_counts(self, epoch: bytes, contents: Sequence[bytes]) -> None:
+        """Record what is about to be counted in an epoch, by the hash of what each policy asks.
+
+        Raises JobRefusedError where one was counted before, whether or not that ended well.
+        """
+        rows = [{"epoch": epoch, "content": content} for content in contents]
+        try:
+            with self._transaction() as connection:
+                if rows:
+                    connection.execute(insert(_counts), rows)
+        except IntegrityError:
+            raise JobRefusedError(
+                "job", "counts what was counted in this epoch before", "read that count, or open a new epoch"
+            ) from None
 
     def job(self, digest: bytes) -> StoredJob | None:
         """Return a started job, or None where it never started here or is closed."""

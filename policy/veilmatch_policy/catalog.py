@@ -34,6 +34,8 @@ from veilmatch_policy.documents import (
 from veilmatch_policy.errors import CatalogError, nearest, quoted
 
 FAIL = "fail"  # the word of `missing` that makes the condition fail, in a text column too
+MOST_MEMBERS = 10_000  # that a register may declare: a layer of the household order each (protocol.md, 5.2)
+LARGEST_HOUSEHOLD = 32  # where a register declares none (protocol.md, 5.1)
 _MISSING = ("no_row", "no_value")
 _DAYS = re.compile(r"([0-9]{1,5})d")
 
@@ -98,10 +100,13 @@ class Identifier(Document):
 
 
 class HouseholdColumn(Document):
-    """The register's household label; households of more than ``at_most`` count as single persons."""
+    """The register's household label; households of more than ``at_most`` count as single persons.
+
+    ``column`` is one of the table's columns, or of its source's where it is none of them.
+    """
 
     column: Line
-    at_most: Annotated[Whole, Field(ge=1)]
+    at_most: Annotated[Whole, Field(ge=1, le=MOST_MEMBERS)] = LARGEST_HOUSEHOLD
     larger: Literal["single"] = "single"
 
 
@@ -243,6 +248,8 @@ class Table(Document):
     def _check(self) -> Self:
         if self.stale_after is not None and self.as_of is None:
             raise ValueError("stale_after without as_of; say which day the table describes")
+        if self.household is not None and self.rows == "many":
+            raise FieldError("a household register has one row a person; write rows: one", "household")
         for name, codes in self.codes.items():
             column = self.columns.get(name)
             if column is None:
@@ -280,6 +287,22 @@ class Catalog(Document):
                 remedy = "names are unique in a department; rename one and give it an expression"
                 raise FieldError(f"{what}; {remedy}", "tables", column.table, "columns", column.name)
         return self
+
+    @model_validator(mode="after")
+    def _one_household_register(self) -> Self:
+        registers = [table.name for table in self.tables.values() if table.household is not None]
+        if len(registers) > 1:
+            what = f"the table {registers[0]} is a household register too; a department keeps one"
+            raise FieldError(what, "tables", registers[1], "household")
+        return self
+
+    @property
+    def household(self) -> tuple[Table, HouseholdColumn] | None:
+        """The department's household register: the table, and what it says of it; None if it keeps none."""
+        for table in self.tables.values():
+            if table.household is not None:
+                return table, table.household
+        return None
 
     def columns(self) -> Iterator[Column]:
         """Every column of every table, in the catalog's order."""

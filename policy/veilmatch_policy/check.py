@@ -1,38 +1,36 @@
 """A policy held against the catalogs: everything that can be refused without running.
 
 What is refused names the column, its owner, the rule that refuses, and the nearest allowed thing
-(policies.md, "Commands").  What comes with a later release is refused apart, as not supported yet.
+(policies.md, "Commands").
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from veilmatch_policy.catalog import Catalog, Column
-from veilmatch_policy.errors import NotSupportedYetError, PolicyRefusedError, nearest, quoted
+from veilmatch_policy.declarations import AmountEntry, DepartmentEntry, declarations_of
+from veilmatch_policy.errors import PolicyRefusedError, nearest, quoted
 from veilmatch_policy.expression import Expression, bind
-from veilmatch_policy.formula import conjunction
-from veilmatch_policy.plan import conditions_of, derive_plan
-from veilmatch_policy.policy import Condition, Policy
+from veilmatch_policy.formula import under_not
+from veilmatch_policy.plan import Declarations, Plan, Question
+from veilmatch_policy.planning import derive_plan
+from veilmatch_policy.policy import Policy
+from veilmatch_policy.questions import amount_questions, ask, bound_question, comparison, where_question
+
+EXTRA_DEALER = "dealer"  # the node without data that deals where every department has another part
 
 
 @dataclass(frozen=True)
 class DepartmentTask:
-    """What one department evaluates: its conditions, in the policy's order.
+    """What one department evaluates: its questions' numbers in the job, each with its bound expression."""
 
-    ``names``, ``conditions`` and ``unknowns`` go together; ``unknowns`` is the answer where a condition
-    is neither true nor false.  ``among`` is the recipient's and None elsewhere.
-    """
-
-    names: tuple[str, ...]
-    conditions: tuple[Expression, ...]
-    unknowns: tuple[bool, ...]
-    among: Expression | None
-    among_at_most: int | None
+    questions: Mapping[int, Expression]
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns that are read, each once."""
-        read = [*self.conditions, *([self.among] if self.among is not None else [])]
+        read = self.questions.values()
         return tuple(dict.fromkeys(column for expression in read for column in expression.columns))
 
 
@@ -40,81 +38,201 @@ class DepartmentTask:
 class CheckedPolicy:
     """A policy whose every expression is bound to the catalog of the department that answers it.
 
-    ``catalogs`` are those of all departments, ``tasks`` those of the recipient and of the
-    ``contributors``: the departments asked besides the recipient, sorted.
+    ``catalogs`` are those of all departments, ``tasks`` those of the departments that are asked
+    something, the recipient always among them; ``plan`` is that of a job with this policy alone.
     """
 
     policy: Policy
     catalogs: Mapping[str, Catalog]
     tasks: Mapping[str, DepartmentTask]
-    contributors: tuple[str, ...]
+    plan: Plan
 
 
-def check_policy(policy: Policy, catalogs: Mapping[str, Catalog]) -> CheckedPolicy:
+def check_policy(
+    policy: Policy,
+    catalogs: Mapping[str, Catalog],
+    reference_date: date,
+    dealers: Sequence[str] = (),
+) -> CheckedPolicy:
     """Check a policy against the catalogs of all departments, by name.
 
-    Raises PolicyRefusedError for what is wrong with it or what a catalog does not give, and
-    NotSupportedYetError for what this release does not compute.
+    ``reference_date`` is the epoch's, ``dealers`` are the nodes that may deal (by default any department
+    without another part, or a node of its own).  Raises PolicyRefusedError for what is wrong with it or
+    what a catalog does not give.
     """
-    _departments_exist(policy, catalogs)
-    _supported(policy)
-    plan = derive_plan(policy)
-    if not plan.contributors:
-        raise PolicyRefusedError(
-            f"{policy.name}: conditions",
-            f"every condition is answered by the recipient {policy.recipient}, so there is nothing to match",
-            "add a condition of another department",
-        )
-    tasks = {}
-    for name in plan.participants:
-        owners = {
+    plan, tasks = plan_of([policy], catalogs, reference_date, dealers)
+    for name, task in tasks.items():
+        check_alone(plan, catalogs[name], task)
+    return CheckedPolicy(policy, catalogs, tasks, plan)
+
+
+def plan_of(
+    policies: Sequence[Policy],
+    catalogs: Mapping[str, Catalog],
+    reference_date: date,
+    dealers: Sequence[str] = (),
+) -> tuple[Plan, Mapping[str, DepartmentTask]]:
+    """Plan a job of policies as its parties would, with all their catalogs at hand; arguments as `check_policy`.
+
+    Returns the plan, and the tasks of the recipient, the register and whoever is asked something, by name.
+    """
+    dealers = dealers or (*sorted(catalogs), EXTRA_DEALER)
+    declarations, tasks = declared_by(policies, catalogs, reference_date, dealers)
+    return derive_plan(policies, declarations, reference_date=reference_date, dealers=dealers), tasks
+
+
+def declared_by(
+    policies: Sequence[Policy],
+    catalogs: Mapping[str, Catalog],
+    reference_date: date,
+    dealers: Sequence[str] = (EXTRA_DEALER,),
+) -> tuple[Declarations, Mapping[str, DepartmentTask]]:
+    """What the catalogs declare of what policies ask, and the tasks as `plan_of` returns them."""
+    for policy in policies:
+        _departments_exist(policy, catalogs, dealers)
+    questions = ask(policies, reference_date)
+    names = {question.department for question in questions} | {policy.recipient for policy in policies}
+    names |= {policy.household.department for policy in policies if policy.household is not None}
+    tasks: dict[str, DepartmentTask] = {}
+    entries: list[DepartmentEntry] = []
+    for name in sorted(names):
+        elsewhere = {
             column.name: other
             for other, catalog in sorted(catalogs.items())
             if other != name
             for column in catalog.columns()
         }
-        tasks[name] = check_department(policy, catalogs[name], owners)
-    return CheckedPolicy(policy, catalogs, tasks, plan.contributors)
+        tasks[name] = bind_questions(policies, questions, reference_date, catalogs[name], elsewhere)
+        entries.append(declare(policies, questions, tasks[name], catalogs[name]))
+    return declarations_of(entries, policies, reference_date), tasks
 
 
-def check_department(
-    policy: Policy, catalog: Catalog, elsewhere: Mapping[str, str] | None = None
+def bind_questions(
+    policies: Sequence[Policy],
+    questions: Sequence[Question],
+    reference_date: date,
+    catalog: Catalog,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> DepartmentTask:
-    """Check what a policy asks of one department against that department's catalog.
+    """Bind what a job's policies ask of one department to its catalog.
 
-    This is as much as a node can check that sees no other catalog; ``elsewhere`` maps columns of
-    other departments to their owners, for messages.  Raises as `check_policy` does.
+    ``questions`` are those of `ask` for ``policies`` and the epoch's ``reference_date``.  This is as
+    much as a node can check that sees no other catalog; ``elsewhere`` maps columns of
+    other departments to their owners, for messages.  Raises PolicyRefusedError.
     """
-    _supported(policy)
-    department = catalog.department
-    contributors = derive_plan(policy).contributors
-    parameters = {name: parameter.value for name, parameter in policy.parameters.items()}
+    bound: dict[int, Expression] = {}
+    for policy in policies:
+        _check_register(policy, catalog)
+        for question in ask([policy], reference_date):
+            if question.department != catalog.department:
+                continue
+            number = questions.index(question)
+            if number not in bound:
+                bound[number] = bind(
+                    question.text,
+                    catalog,
+                    kind=question.kind,
+                    parameters=dict(question.parameters),
+                    where=question.place,
+                    elsewhere=elsewhere,
+                    scope=question.scope,
+                )
+            for column in bound[number].columns:
+                _may_be_asked(policy, catalog, column, question.place)
+        _check_unknown(policy, questions, reference_date, bound)
+    return DepartmentTask(dict(sorted(bound.items())))
 
-    def bound(text: str, place: str) -> Expression:
-        where = f"{policy.name}: {place}"
-        expression = bind(
-            text, catalog, kind="condition", parameters=parameters, where=where, elsewhere=elsewhere
-        )
-        for column in expression.columns:
-            _may_be_asked(policy, catalog, column, where)
-            if contributors == (department,):
-                _may_stand_alone(policy, catalog, column, where)
-        return expression
 
-    asked = [policy.conditions[name] for name in conditions_of(policy, department)]
-    recipient = department == policy.recipient
-    return DepartmentTask(
-        names=tuple(condition.name for condition in asked),
-        conditions=tuple(
-            bound(_where(condition), f"conditions.{condition.name}.where") for condition in asked
+def declare(
+    policies: Sequence[Policy], questions: Sequence[Question], task: DepartmentTask, catalog: Catalog
+) -> DepartmentEntry:
+    """What a department declares of the amounts that it is asked, before anything is computed."""
+    registers = {policy.household.department for policy in policies if policy.household is not None}
+    register = catalog.household
+    return DepartmentEntry(
+        department=catalog.department,
+        amounts=tuple(
+            AmountEntry(
+                question=number,
+                scale=expression.type.scale,
+                largest=expression.largest,
+                optional=expression.optional,
+            )
+            for number, expression in task.questions.items()
+            if questions[number].kind == "amount"
         ),
-        unknowns=tuple(condition.unknown == "pass" for condition in asked),
-        among=bound(policy.among, "among") if recipient and policy.among is not None else None,
-        among_at_most=policy.among_at_most if recipient else None,
+        household_at_most=register[1].at_most
+        if register is not None and catalog.department in registers
+        else None,
     )
 
 
-def _departments_exist(policy: Policy, catalogs: Mapping[str, Catalog]) -> None:
+def check_alone(plan: Plan, catalog: Catalog, task: DepartmentTask) -> None:
+    """Refuse a plan in which this department's answer could be read off alone, where a column says so."""
+    for policy, planned in enumerate(plan.policies):
+        others = {
+            name for number in plan.terms_of(policy) for name in plan.contributors_to(plan.terms[number])
+        }
+        if others != {catalog.department}:
+            continue
+        for question in ask([planned.policy], plan.reference_date):
+            if question.department != catalog.department:
+                continue
+            for column in task.questions[plan.questions.index(question)].columns:
+                _may_stand_alone(planned.policy, catalog, column, question.place)
+
+
+def _check_register(policy: Policy, catalog: Catalog) -> None:
+    """Refuse a household register that the catalog does not keep, or that may not be used."""
+    stated = policy.household
+    if stated is None or stated.department != catalog.department:
+        return
+    where = f"{policy.name}: household"
+    if catalog.household is None:
+        raise PolicyRefusedError(
+            where,
+            f"{catalog.department} keeps no household register",
+            "ask the department whose catalog has one",
+        )
+    column = catalog.household[1].column
+    if stated.column != column:
+        raise PolicyRefusedError(
+            f"{where}.column",
+            f"{catalog.department} has no household column {quoted(stated.column)}",
+            nearest(stated.column, [column]),
+        )
+    listed = catalog.column(column)
+    if listed is not None:
+        _may_be_asked(policy, catalog, listed, where)
+
+
+def _check_unknown(
+    policy: Policy, questions: Sequence[Question], reference_date: date, bound: Mapping[int, Expression]
+) -> None:
+    """Under NOT and at_least, failing for a missing value would let somebody pass: the policy decides."""
+    for name in under_not(policy.eligible):
+        condition = policy.conditions[name]
+        if condition.unknown is not None:
+            continue
+        if condition.total is None:
+            asked = [where_question(policy, condition, reference_date)]
+        else:
+            bounding = bound_question(policy, condition, reference_date)
+            asked = [
+                *amount_questions(policy, condition, reference_date).values(),
+                *([bounding] if bounding else []),
+            ]
+        for question in asked:
+            expression = bound.get(questions.index(question))
+            if expression is not None and expression.optional:
+                raise PolicyRefusedError(
+                    question.place,
+                    f"its value may be missing in {question.department}, and it stands under NOT or at_least",
+                    f"write unknown: fail or unknown: pass into {name}, or have missing declared in the catalog",
+                )
+
+
+def _departments_exist(policy: Policy, catalogs: Mapping[str, Catalog], dealers: Sequence[str]) -> None:
     named = [("recipient", policy.recipient)]
     for condition in policy.conditions.values():
         place = f"conditions.{condition.name}"
@@ -122,7 +240,7 @@ def _departments_exist(policy: Policy, catalogs: Mapping[str, Catalog]) -> None:
             named.append((f"{place}.department", condition.department))
         named.extend((f"{place}.total", department) for department in condition.total or ())
         if condition.bound is not None and condition.bound.department is not None:
-            named.append((f"{place}.bound", condition.bound.department))
+            named.append((f"{place}.{comparison(condition)}", condition.bound.department))
     if policy.household is not None:
         named.append(("household.department", policy.household.department))
     for number, example in enumerate(policy.examples, start=1):
@@ -131,37 +249,10 @@ def _departments_exist(policy: Policy, catalogs: Mapping[str, Catalog]) -> None:
         if department not in catalogs:
             what = f"there is no department {quoted(department)}"
             raise PolicyRefusedError(f"{policy.name}: {place}", what, nearest(department, catalogs))
-
-
-def _supported(policy: Policy) -> None:
-    for place, what in _not_yet(policy):
-        raise NotSupportedYetError(f"{policy.name}: {place}", f"{what} is not supported yet", "leave it out")
-
-
-def _not_yet(policy: Policy) -> Iterable[tuple[str, str]]:
-    """What this release does not compute: its place in the policy, and its name."""
-    if policy.unit == "household":
-        yield "unit", "unit: household"
-    for condition in policy.conditions.values():
-        place = f"conditions.{condition.name}"
-        if condition.total is not None:
-            yield f"{place}.total", "total"
-        if condition.of == "household":
-            yield f"{place}.of", "of: household"
-        if condition.members is not None:
-            yield f"{place}.members", "members"
-    if policy.household is not None:
-        yield "household", "household"
-    if policy.reveal == "count":
-        yield "reveal", "reveal: count"
-    if conjunction(policy.eligible) is None:
-        yield "eligible", "a formula with OR, NOT or at_least"
-
-
-def _where(condition: Condition) -> str:
-    if condition.where is None:  # a total, refused before
-        raise ValueError(f"the condition {condition.name} has no where")
-    return condition.where
+    nodes = {*catalogs, *dealers}
+    if policy.dealer is not None and policy.dealer not in nodes:
+        what = f"there is no node {quoted(policy.dealer)}"
+        raise PolicyRefusedError(f"{policy.name}: dealer", what, nearest(policy.dealer, nodes))
 
 
 def _may_be_asked(policy: Policy, catalog: Catalog, column: Column, where: str) -> None:
@@ -198,9 +289,14 @@ def _purpose_remedy(code: str | None, purposes: tuple[str, ...]) -> str:
 def _may_stand_alone(policy: Policy, catalog: Catalog, column: Column, where: str) -> None:
     owner = catalog.department
     if column.alone == "never":
+        told = (
+            f"{policy.recipient} would read its answer off"
+            if policy.reveal == "members"
+            else "the count would be of its answer alone"
+        )
         raise PolicyRefusedError(
             where,
-            f"{owner} is the only department asked, so {policy.recipient} would read its answer off, which "
-            f"{column.name} of {owner} does not allow (alone: never)",
+            f"{owner} is the only department asked, so {told}, which {column.name} of {owner} does not allow "
+            "(alone: never)",
             f"add a condition of another department, or ask {owner} for alone: approval",
         )

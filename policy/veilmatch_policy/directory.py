@@ -43,6 +43,9 @@ class _File(BaseModel):
     trustees: Annotated[tuple[str, ...], Field(min_length=1)]
     members: Mapping[str, Member]
     purposes: Mapping[str, str] = {}
+    dealers: tuple[str, ...] = ()  # nodes that may deal, in the order in which they are asked to
+    # The node that keeps the register of everybody.  BaseModel has a method ``register`` (ABCMeta's).
+    register_node: str | None = Field(default=None, alias="register")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Directory:
     members: Mapping[str, Member]
     purposes: Mapping[str, str]
     digest: bytes
+    dealers: tuple[str, ...] = ()
+    register: str | None = None
 
     @property
     def coordinator(self) -> str:
@@ -65,6 +70,11 @@ class Directory:
     def nodes(self) -> tuple[str, ...]:
         """Names of the departments, sorted."""
         return tuple(sorted(name for name, member in self.members.items() if member.role == "node"))
+
+    @property
+    def may_deal(self) -> tuple[str, ...]:
+        """Who may deal, in the order in which they are asked to: the dealers, where there are none all nodes."""
+        return self.dealers or self.nodes
 
     def identity(self, name: str) -> bytes:
         """Return a member's Ed25519 public key.  Raises DirectoryError for a stranger."""
@@ -112,12 +122,21 @@ def encode_directory(
     trustees: tuple[str, ...],
     members: Mapping[str, Member],
     purposes: Mapping[str, str],
+    *,
+    dealers: tuple[str, ...] = (),
+    register: str | None = None,
 ) -> bytes:
     """Return the bytes of a directory file, ready to be signed."""
     file = _File(
-        federation=federation, version=version, trustees=trustees, members=members, purposes=purposes
+        federation=federation,
+        version=version,
+        trustees=trustees,
+        members=members,
+        purposes=purposes,
+        dealers=dealers,
+        register=register,
     )
-    return tomli_w.dumps(file.model_dump(exclude_none=True)).encode()
+    return tomli_w.dumps(file.model_dump(exclude_none=True, by_alias=True)).encode()
 
 
 def open_directory(data: bytes, signature: bytes, root: bytes, *, oldest: int = 1) -> Directory:
@@ -147,9 +166,7 @@ def open_directory(data: bytes, signature: bytes, root: bytes, *, oldest: int = 
         raise DirectoryError("directory", f"{len(coordinators)} coordinators", "a federation has one")
     if len(set(file.trustees)) != len(file.trustees):
         raise DirectoryError("directory", "names a trustee twice", "name each once")
-    for trustee in file.trustees:
-        if trustee not in file.members or file.members[trustee].role != "node":
-            raise DirectoryError("directory", f"trustee {trustee} is no node", "name departments as trustees")
+    _require_nodes(file)
     return Directory(
         file.federation,
         file.version,
@@ -157,7 +174,18 @@ def open_directory(data: bytes, signature: bytes, root: bytes, *, oldest: int = 
         file.members,
         file.purposes,
         hashlib.sha256(data).digest(),
+        file.dealers,
+        file.register_node,
     )
+
+
+def _require_nodes(file: _File) -> None:
+    """Raise DirectoryError where somebody who is no department has a department's part."""
+    register = () if file.register_node is None else (file.register_node,)
+    for part, names in (("trustee", file.trustees), ("dealer", file.dealers), ("register", register)):
+        for name in names:
+            if name not in file.members or file.members[name].role != "node":
+                raise DirectoryError("directory", f"{part} {name} is no node", "name departments")
 
 
 def _first(error: Exception) -> str:

@@ -13,6 +13,7 @@ from veilmatch_policy.directory import Directory
 from veilmatch_policy.errors import ManifestError
 
 LinkageMode = Literal["oprf", "shared-key"]
+SlotMode = Literal["union", "register"]
 
 
 class Epoch(BaseModel):
@@ -26,14 +27,21 @@ class Epoch(BaseModel):
     federation: str
     directory: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     linkage: LinkageMode
-    slots: Literal["union"]  # "register" comes with households (protocol.md, 3 step 4)
+    slots: SlotMode
+    # In register mode the node that keeps the register.  BaseModel has a method ``register`` (ABCMeta's).
+    register_node: str | None = Field(default=None, alias="register")
     reference_date: date
     nodes: Annotated[tuple[str, ...], Field(min_length=2)]
     trustees: tuple[str, ...]  # who draw the keys; in oprf mode each also evaluates, in this order
 
+    @property
+    def register(self) -> str | None:
+        """The node that keeps the register, None in union mode."""
+        return self.register_node
+
     def encode(self) -> bytes:
         """Return the canonical bytes that the coordinator signs."""
-        return canonical.encode(self.model_dump(mode="json"))
+        return canonical.encode(self.model_dump(mode="json", by_alias=True))
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,28 @@ def signed_confirmation(epoch: OpenEpoch, name: str, digest: bytes) -> bytes:
     return encode_tuple("veilmatch/1/epoch-confirmed", epoch.context, name, digest)
 
 
+@dataclass(frozen=True)
+class RegisterStatement:
+    """What the register says about the epoch's list: how many people, the SHA-256 of their values, signed.
+
+    ``signature``: Ed25519 over ``signed_register`` (protocol.md, 3 step 4).
+    """
+
+    count: int
+    digest: bytes
+    signature: bytes
+
+    @property
+    def padded(self) -> int:
+        """How many slots the epoch has: no dummies, and one where nobody is registered."""
+        return max(self.count, 1)
+
+
+def signed_register(epoch: OpenEpoch, keys: bytes, count: int, digest: bytes) -> bytes:
+    """What the register signs about a list; ``keys`` is the digest of the epoch's keys that it received."""
+    return encode_tuple("veilmatch/1/register", epoch.context, keys, count.to_bytes(8, "big"), digest)
+
+
 def signed_statement(statement: bytes) -> bytes:
     """What the coordinator signs for an epoch."""
     return encode_tuple("veilmatch/1/epoch-statement", statement)
@@ -72,7 +102,8 @@ def open_epoch(statement: bytes, signature: bytes, directory: Directory) -> Open
     """Verify a statement against this party's own directory.
 
     Raises ManifestError where the signature is not the coordinator's or the statement names
-    another federation, directory, set of nodes or trustees than the directory does.
+    another federation, directory, set of nodes or trustees, or another register than the directory
+    does, or asks for register slots without the OPRF.
     """
     try:
         verify(directory.identity(directory.coordinator), signed_statement(statement), signature)
@@ -92,7 +123,36 @@ def open_epoch(statement: bytes, signature: bytes, directory: Directory) -> Open
         raise ManifestError(
             "epoch", "states other members than this node's directory", "bring both sides to the same version"
         )
+    _check_register(epoch, directory)
     return OpenEpoch(epoch, statement)
+
+
+def _check_register(epoch: Epoch, directory: Directory) -> None:
+    """Raise ManifestError unless the slot mode, the linkage mode and the register go together."""
+    if epoch.slots == "union":
+        if epoch.register is not None:
+            raise ManifestError("epoch", "names a register in union mode", "check the coordinator's release")
+        if directory.register is not None:
+            # The coordinator alone picks the mode, and would see who is in which table.
+            raise ManifestError(
+                "epoch",
+                "asks for union slots where the directory names a register",
+                "link with register slots",
+            )
+        return
+    if directory.register is None:
+        raise ManifestError(
+            "epoch", "asks for register slots, and the directory names no register", "link with union slots"
+        )
+    if epoch.register != directory.register:
+        raise ManifestError(
+            "epoch", "states another register than this node's directory", "bring both sides to one version"
+        )
+    if epoch.linkage != "oprf":
+        # Every node could compute every value under a key that it holds: a list of values would be a list of people.
+        raise ManifestError(
+            "epoch", "asks for register slots in shared-key mode", "link in oprf mode, or with union slots"
+        )
 
 
 def reopen_epoch(statement: bytes) -> OpenEpoch:

@@ -46,10 +46,6 @@ class UnknownColumnError(PolicyRefusedError):
         self.column = column
 
 
-class NotSupportedYetError(PolicyError):
-    """The policy is well-formed and asks for something that this release does not compute."""
-
-
 class DirectoryError(PolicyError):
     """The federation's directory is malformed, unsigned, or older than one already seen."""
 

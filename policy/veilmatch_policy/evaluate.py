@@ -1,19 +1,23 @@
-"""What an expression says of each person, in the node's embedded DuckDB.
+"""What an expression says of each person, or of each household, in the node's embedded DuckDB.
 
 One query an expression: each table is reduced to one row a person (by the expression's aggregates
 where it has many), the reduced tables are joined to the persons' numbers, and the expression is
 computed over that.  Logic is SQL's, with NULL for what is missing and has no default in the catalog;
-so an aggregate passes over an empty cell without a default.
+so an aggregate passes over an empty cell without a default.  For an expression of households the
+households stand in the persons' place, and aggregates range over the rows of all their members; a
+member without a row in a table adds nothing to what is aggregated there.
 
 The tables are the node's: for a catalog's table T a DuckDB table ``t_T`` with ``person INTEGER``
 (0 <= person < people; at most one row each where the catalog says ``rows: one``), ``unreadable BOOLEAN``
 (a cell of the row could not be read) and the catalog's columns, NULL where a cell is empty.  Numbers are
-within their column's range, or its type's; dates within the years 1 to 9999.
+within their column's range, or its type's; dates within the years 1 to 9999.  For expressions of households
+also a table ``members`` with ``person INTEGER``, each at most once, and ``household INTEGER`` from 0.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import duckdb
 import numpy as np
@@ -25,11 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from veilmatch_policy.catalog import Column, Table
     from veilmatch_policy.column_types import CellValue
     from veilmatch_policy.expression import Expression
+    from veilmatch_policy.sql_scope import Grain
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 class EvaluationError(Exception):
@@ -52,7 +60,9 @@ def truth(
 
     Returns shape (people + 1,): entry i is person i's answer, the last that of a person without any
     row.  ``unknown`` is the answer where the condition is neither true nor false.  Whoever has an
-    unreadable row in a table that the condition reads fails it, whatever it says.  Raises
+    unreadable row in a table that the condition reads fails it, whatever it says.  For a condition of
+    households ``people`` is their number, entry i is household i's answer, the last that of a household
+    without any member that is known; one member's unreadable row fails all.  Raises
     EvaluationError where the tables are not what the module describes, or DuckDB fails.
     """
     values = person_values(expression, people=people, reference_date=reference_date)
@@ -60,28 +70,85 @@ def truth(
         exp.func("coalesce", exp.column("value"), exp.Boolean(this=unknown)), exp.column("readable")
     )
     query = exp.select("person", exp.alias_(answer, "answer")).from_(values.subquery())
+    found = _run(connection, query, expression, people)
+    return _by_person(found, found["answer"].to_numpy())
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """An amount of every person and of somebody without any row, or of every household likewise.
+
+    ``values`` (int64, shape (people + 1,)) are in units of 10**-``scale``, and 0 where ``known``, of that shape,
+    is false; ``readable`` is false for whoever has an unreadable row in a table that was read.
+    """
+
+    values: NDArray[np.int64] = field(repr=False)
+    known: NDArray[np.bool_] = field(repr=False)
+    readable: NDArray[np.bool_] = field(repr=False)
+    scale: int
+
+    def at(self, places: NDArray[np.integer]) -> Self:
+        """The amounts at these places, in their order and as often as they occur."""
+        return type(self)(self.values[places], self.known[places], self.readable[places], self.scale)
+
+
+def amounts(
+    connection: duckdb.DuckDBPyConnection, expression: Expression, *, people: int, reference_date: date
+) -> Amounts:
+    """An amount, for every person at once; the arguments are those of `truth`.
+
+    One that does not fit into 64 bits (never where ``expression.largest`` says that all do) is not known: a
+    refusal would tell how large it is.  Raises EvaluationError as `truth` does.
+    """
+    query = person_values(expression, people=people, reference_date=reference_date)
+    found = _run(connection, query, expression, people)
+    # A DECIMAL(38, scale) is a 128-bit number of units, in two's complement; NULL leaves any bits.
+    decimals = found["value"].combine_chunks().fill_null(0)
+    units = np.frombuffer(decimals.buffers()[1], np.dtype("<i8"), count=2 * len(decimals)).reshape(-1, 2)
+    low, high = units.T
+    fits = high == low >> 63
+    return Amounts(
+        values=_by_person(found, np.where(fits, low, 0)),
+        known=_by_person(found, fits & found["value"].is_valid().to_numpy()),
+        readable=_by_person(found, found["readable"].to_numpy()),
+        scale=expression.type.scale,
+    )
+
+
+def _run(
+    connection: duckdb.DuckDBPyConnection, query: exp.Select, expression: Expression, people: int
+) -> pa.Table:
+    """What a query over `person_values` finds, each person once."""
     try:
-        found = connection.execute(query.sql(dialect="duckdb")).fetchnumpy()
+        found = connection.sql(query.sql(dialect="duckdb")).to_arrow_table()
     except duckdb.Error as error:
         # DuckDB's message quotes values: it is neither passed on nor chained.
         raise EvaluationError(f"{expression.where}: {type(error).__name__}") from None
     # The joins keep every person at least once.
-    if len(found["person"]) != people + 1:
+    if len(found) != people + 1:
         raise EvaluationError(f"{expression.where}: the tables are not one row a person")
-    answers = np.empty(people + 1, dtype=np.bool_)
-    answers[found["person"]] = found["answer"]
-    return answers
+    return found
+
+
+def _by_person(found: pa.Table, values: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """A column of what was found, in the order of the persons' numbers."""
+    ordered = np.empty_like(values)
+    ordered[found["person"].to_numpy()] = values
+    return ordered
 
 
 def person_values(expression: Expression, *, people: int, reference_date: date) -> exp.Select:
     """The query for an expression's value: ``person`` (0 to ``people`` inclusive), ``value``, ``readable``.
 
     ``value`` is NULL where it is unknown; a number is a DECIMAL(38, the expression's scale).  ``readable``
-    is false for a person with an unreadable row in a table that the expression reads.
+    is false for a person with an unreadable row in a table that the expression reads.  For an expression
+    of households a household's number stands under ``person``.
     """
     value = exp.paren(expression.tree)  # a copy, and a parent for whatever is replaced below
     columns = {column.name: column for column in expression.columns}
-    reductions = {table.name: _Reduction(table, f"t{i}") for i, table in enumerate(expression.tables)}
+    reductions = {
+        table.name: _Reduction(table, f"t{i}", expression.scope) for i, table in enumerate(expression.tables)
+    }
 
     for call in list(value.find_all(exp.Anonymous)):
         call.replace(_completed(call, reference_date))
@@ -100,11 +167,12 @@ def person_values(expression: Expression, *, people: int, reference_date: date) 
 
 
 class _Reduction:
-    """A table as one row a person: what the expression needs of it, under names of our own."""
+    """A table as one row a person or household: what the expression needs of it, under names of our own."""
 
-    def __init__(self, table: Table, alias: str) -> None:
+    def __init__(self, table: Table, alias: str, scope: Grain) -> None:
         self.alias = alias
         self._table = table
+        self._scope = scope
         self._outputs: list[exp.Expr] = []
 
     def cell(self, column: Column) -> exp.Expr:
@@ -115,7 +183,7 @@ class _Reduction:
         )
 
     def aggregate(self, aggregate: exp.AggFunc, columns: Mapping[str, Column]) -> exp.Expr:
-        """An aggregate over a person's rows, as the outer query sees it."""
+        """An aggregate over a person's or household's rows, as the outer query sees it."""
         used = [columns[column.name] for column in aggregate.find_all(exp.Column) if column.name in columns]
         filled = _substitute(aggregate, {column.name: _filled(column) for column in used})
         if isinstance(aggregate, exp.Count):
@@ -132,19 +200,26 @@ class _Reduction:
         return self._output(filled, without_row=_substitute(aggregate, defaults).this if known else None)
 
     def readable(self) -> exp.Expr:
-        """Whether the person has no unreadable row in this table."""
+        """Whether the person or household has no unreadable row in this table."""
         return exp.not_(exp.func("coalesce", exp.column("unreadable", table=self.alias), exp.false()))
 
     def query(self) -> exp.Subquery:
-        """The table's reduction, one row a person."""
-        source = exp.table_(f"t_{self._table.name}", quoted=True)
-        select = exp.select("person").from_(exp.alias_(source, "s"))
-        if self._table.rows == "one":
-            select = select.select("unreadable")
+        """The table's reduction, one row a person or household."""
+        source = exp.alias_(exp.table_(f"t_{self._table.name}", quoted=True), "s")
+        person: exp.Expr = exp.column("person", table="s")
+        unreadable: exp.Expr = exp.column("unreadable", table="s")
+        if self._scope == "household":
+            whose: exp.Expr = exp.column("household", table="m")
+            members = exp.alias_(exp.table_("members"), "m")
+            select = exp.select(exp.alias_(whose, "person")).from_(source)
+            select = select.join(members, on=person.eq(exp.column("person", table="m")))
         else:
-            select = select.select(exp.alias_(exp.LogicalOr(this=exp.column("unreadable")), "unreadable"))
-            select = select.group_by("person")
-        return select.select(*self._outputs).subquery(self.alias)
+            whose = person
+            select = exp.select(whose).from_(source)
+        if self._scope == "household" or self._table.rows == "many":
+            unreadable = exp.LogicalOr(this=unreadable)
+            select = select.group_by(whose)
+        return select.select(exp.alias_(unreadable, "unreadable"), *self._outputs).subquery(self.alias)
 
     def _output(self, sql: exp.Expr, *, without_row: exp.Expr | None) -> exp.Expr:
         name = f"v{len(self._outputs)}"

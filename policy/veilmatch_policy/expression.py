@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from veilmatch_policy.errors import PolicyRefusedError
 from veilmatch_policy.sql_binder import bind_tree
-from veilmatch_policy.sql_scope import Scope
+from veilmatch_policy.sql_scope import Grain, Scope
 from veilmatch_policy.sql_syntax import parse
 from veilmatch_policy.sql_types import BOOLEAN
 
@@ -30,14 +30,21 @@ if TYPE_CHECKING:
 class Expression:
     """An expression whose every name and type is known.
 
-    ``columns``, ``tables`` and ``parameters`` are those that it uses, each once.  ``tree`` is the SQL of
-    `bind_tree`; evaluate.py copies it and changes the copy.
+    ``scope`` is of what there is one value: a person, or a household.  ``columns``, ``tables`` and
+    ``parameters`` are those that it uses, each once.  ``largest`` is how far from 0 an amount can be by
+    the declared ranges, in units of 10**-``type.scale``; None where a column that it adds up declares none,
+    where it depends on how many rows a person has, and for a condition.  ``optional``: the value can be
+    unknown, because a column that decides it has no ``missing``; False only where it never is.
+    ``tree`` is the SQL of `bind_tree`; evaluate.py copies it and changes the copy.
     """
 
     text: str
     where: str
     kind: Literal["condition", "amount"]
+    scope: Grain
     type: ColumnType
+    largest: int | None
+    optional: bool
     columns: tuple[Column, ...]
     tables: tuple[Table, ...]
     parameters: tuple[str, ...]
@@ -52,34 +59,40 @@ def bind(
     parameters: Mapping[str, CellValue],
     where: str,
     elsewhere: Mapping[str, str] | None = None,
+    scope: Grain = "person",
 ) -> Expression:
     """Give every name in ``text`` its column of ``catalog``, every part its type.
 
-    A condition is true or false, an amount is a number.  ``parameters`` are the values of the policy's
+    A condition is true or false, an amount is a number.  Aggregates range over a person's rows, or with
+    ``scope`` "household" over those of all its members, in tables with one row a person too; that is for
+    the department that keeps the household register.  ``parameters`` are the values of the policy's
     parameters by name.  ``where`` is the expression's place and ``elsewhere`` the owners of other
     departments' columns by name, both for messages.  Raises UnknownColumnError for a column that the
     catalog does not have, PolicyRefusedError for whatever else is not in the subset or does not fit.
     """
     tree = parse(text, names={column.name for column in catalog.columns()}, where=where)
-    scope = Scope(catalog, parameters, where, elsewhere or {})
-    sql, result = bind_tree(tree, scope)
-    if kind == "condition" and result != BOOLEAN:
+    names = Scope(catalog, parameters, where, elsewhere or {}, scope)
+    bound = bind_tree(tree, names)
+    if kind == "condition" and bound.type != BOOLEAN:
         raise PolicyRefusedError(
-            where, f"a condition is true or false, this is {result}", "compare it with something"
+            where, f"a condition is true or false, this is {bound.type}", "compare it with something"
         )
-    if kind == "amount" and not result.numeric:
+    if kind == "amount" and not bound.type.numeric:
         raise PolicyRefusedError(
             where,
-            f"an amount is a number, this is {result}",
+            f"an amount is a number, this is {bound.type}",
             "count with CASE WHEN ... THEN 1 ELSE 0 END",
         )
     return Expression(
         text=text,
         where=where,
         kind=kind,
-        type=result,
-        columns=tuple(scope.columns.values()),
-        tables=tuple(scope.tables.values()),
-        parameters=tuple(scope.parameters),
-        tree=sql,
+        scope=scope,
+        type=bound.type,
+        largest=bound.largest if kind == "amount" and bound.declared else None,
+        optional=bound.optional,
+        columns=tuple(names.columns.values()),
+        tables=tuple(names.tables.values()),
+        parameters=tuple(names.parameters),
+        tree=bound.sql,
     )

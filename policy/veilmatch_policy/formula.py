@@ -8,8 +8,11 @@ Keywords are written in any case.  A name may hold ``-`` and digits (``nobody-cl
 lexer would not do.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from veilmatch_policy.errors import nearest, quoted
 from veilmatch_policy.names import FORMULA_WORDS, is_name_character
@@ -98,6 +101,43 @@ def names_in(formula: Formula) -> Iterator[str]:
         case And(operands) | Or(operands) | AtLeast(_, operands):
             for operand in operands:
                 yield from names_in(operand)
+
+
+def under_not(formula: Formula) -> frozenset[str]:
+    """The condition names that stand under a NOT or an at_least somewhere.
+
+    There a condition that fails for want of a value may let somebody pass, or count as an answer.
+    """
+    match formula:
+        case Name():
+            return frozenset()
+        case And(operands) | Or(operands):
+            return frozenset().union(*map(under_not, operands))
+        case Not() | AtLeast():
+            return frozenset(names_in(formula))
+
+
+def decide(formula: Formula, leaf: Callable[[str], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """What the formula says of many at once; ``leaf`` gives the truth values of each name, all of one shape."""
+    match formula:
+        case Name(name):
+            return leaf(name)
+        case Not(operand):
+            return ~decide(operand, leaf)
+        case And(operands):
+            return np.asarray(np.logical_and.reduce([decide(operand, leaf) for operand in operands]))
+        case Or(operands):
+            return np.asarray(np.logical_or.reduce([decide(operand, leaf) for operand in operands]))
+        case AtLeast(count, operands):
+            held = np.sum([decide(operand, leaf) for operand in operands], axis=0)
+            return np.asarray(held >= count)
+
+
+def conjuncts(formula: Formula) -> tuple[Formula, ...]:
+    """The formulas whose AND a formula is: the operands of an AND, ANDs within it taken apart; else itself."""
+    if isinstance(formula, And):
+        return tuple(part for operand in formula.operands for part in conjuncts(operand))
+    return (formula,)
 
 
 def conjunction(formula: Formula) -> tuple[str, ...] | None:

@@ -1,6 +1,7 @@
 """The manifest of a job: the one document that every key and every byte of the job is bound to.
 
-protocol.md, 7: (1) the draft goes to every party; (2) each returns a fresh key signed over
+protocol.md, 7: (0) each department declares what its catalog says of the amounts that it is asked;
+(1) the draft goes to every party; (2) each returns a fresh key signed over
 H(draft); (3) the manifest is draft, keys and signatures, and H of its exact bytes is the
 salt of every derived key.  Nothing here does I/O or holds a secret.
 """
@@ -15,10 +16,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from veilmatch_crypto import MAX_CONTRIBUTIONS, PublicKey, SignatureRefusedError, encode_tuple, verify
 from veilmatch_policy import canonical
+from veilmatch_policy.declarations import DepartmentEntry, declarations_of
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import LinkageMode, OpenEpoch
 from veilmatch_policy.errors import ManifestError
-from veilmatch_policy.plan import derive_plan
+from veilmatch_policy.plan import Plan
+from veilmatch_policy.planning import derive_plan
 from veilmatch_policy.policy import Policy, parse_policy
 
 CHUNK_CIPHERTEXTS = (
@@ -28,6 +31,9 @@ CHUNK_CIPHERTEXTS = (
 LONGEST = timedelta(
     days=7
 )  # until a manifest expires: a job's keys and ciphertexts are erased then at the latest
+
+MOST_POLICIES = 64  # of one job; a run with more is several jobs
+MOST_OUTCOMES = 1024  # of one job: each is an encryption and an opening of every slot
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Hex = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})*$")]
@@ -42,6 +48,7 @@ class OutcomeEntry(BaseModel):
     contributors: Annotated[
         tuple[str, ...], Field(min_length=1, max_length=MAX_CONTRIBUTIONS)
     ]  # headroom of a slot: protocol.md, 4.2
+    opened: Literal["answer", "shares"]  # as in 4.6, or as in 5.1
 
 
 class Draft(BaseModel):
@@ -55,12 +62,15 @@ class Draft(BaseModel):
     epoch: Hash  # the epoch's context
     linkage: LinkageMode
     padded: Annotated[int, Field(ge=1, lt=2**32)]  # slots of the epoch, dummies included
-    policy: str  # the policy file
-    reference_date: date
+    policies: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_POLICIES)]  # the policy files
+    declarations: tuple[DepartmentEntry, ...]
+    reference_date: date  # the epoch's, for policies that name none
     recipient: str
     recipient_rows: Annotated[int, Field(ge=0)]
+    registrar: str | None  # who tells the coordinator who lives with whom
+    dealer: str | None  # who gives the randomness of the circuits
     participants: Annotated[tuple[str, ...], Field(min_length=2)]
-    outcomes: Annotated[tuple[OutcomeEntry, ...], Field(min_length=1, max_length=1)]
+    outcomes: Annotated[tuple[OutcomeEntry, ...], Field(min_length=1, max_length=MOST_OUTCOMES)]
     key_bits: Literal[2048, 3072]
     chunk_ciphertexts: Annotated[int, Field(ge=1, le=CHUNK_CIPHERTEXTS)]
     expires: AwareDatetime
@@ -68,11 +78,6 @@ class Draft(BaseModel):
     def encode(self) -> bytes:
         """Return the canonical bytes that the parties' keys are signed over."""
         return canonical.encode(self.model_dump(mode="json"))
-
-    @classmethod
-    def epoch_of(cls, data: bytes) -> bytes:
-        """Return the epoch's context that a draft names, to look it up.  Raises ManifestError."""
-        return bytes.fromhex(_read(data, cls, "the draft").epoch)
 
 
 class PartyKeys(BaseModel):
@@ -105,8 +110,18 @@ class Manifest:
 
     draft: Draft
     keys: Mapping[str, PartyKeys]
-    policy: Policy
+    plan: Plan
     digest: bytes
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The job's policies, in the manifest's order."""
+        return tuple(each.policy for each in self.plan.policies)
+
+    @staticmethod
+    def epoch_of(data: bytes) -> bytes:
+        """Return the epoch's context that a stored manifest names, to look the epoch up."""
+        return bytes.fromhex(_File.model_validate_json(data).draft.epoch)
 
     def agreement(self, name: str) -> bytes:
         """Return a party's X25519 public key of this job."""
@@ -139,12 +154,12 @@ def signed_combined(manifest: bytes, outcome: int, chunk: int, blank: bytes, pro
 
 def open_draft(
     data: bytes, directory: Directory, epoch: OpenEpoch, padded: int, *, now: datetime
-) -> tuple[Draft, Policy]:
+) -> tuple[Draft, Plan]:
     """Read a draft and hold it against what this party knows itself (protocol.md, 7 step 2).
 
     Raises ManifestError where the draft names another federation, directory, epoch, mode or
     number of slots than this party's own, has expired, or where its participants and outcomes
-    are not those of the plan that the policy gives; PolicyError where the policy is refused.
+    are not those of the plan that the policies give; PolicyError where a policy is refused.
     """
     draft = _read(data, Draft, "the draft")
     for what, stated, own in (
@@ -153,6 +168,7 @@ def open_draft(
         ("epoch", draft.epoch, epoch.context.hex()),
         ("linkage mode", draft.linkage, epoch.epoch.linkage),
         ("number of slots", draft.padded, padded),
+        ("reference date", draft.reference_date, epoch.epoch.reference_date),
     ):
         if stated != own:
             raise ManifestError(
@@ -162,27 +178,43 @@ def open_draft(
         raise ManifestError("manifest", "has expired", "submit the job again")
     if draft.expires > now + LONGEST:
         raise ManifestError("manifest", f"expires later than in {LONGEST.days} days", "submit the job again")
-    policy = parse_policy(draft.policy.encode(), "manifest: policy")
-    _compare_plan(draft, policy, epoch)
-    return draft, policy
+    plan = _plan_of(draft, directory, epoch)
+    _compare_plan(draft, plan, epoch)
+    return draft, plan
 
 
-def _compare_plan(draft: Draft, policy: Policy, epoch: OpenEpoch) -> None:
-    plan = derive_plan(policy)
-    stated = tuple((entry.index, entry.contributors) for entry in draft.outcomes)
-    if stated != tuple((outcome.index, outcome.contributors) for outcome in plan.outcomes):
+def entries_of(plan: Plan) -> tuple[OutcomeEntry, ...]:
+    """The outcome table of a plan, as a draft states it."""
+    return tuple(
+        OutcomeEntry(index=outcome.index, contributors=outcome.contributors, opened=outcome.opened)
+        for outcome in plan.outcomes
+    )
+
+
+def _plan_of(draft: Draft, directory: Directory, epoch: OpenEpoch) -> Plan:
+    policies = [parse_policy(source.encode(), "manifest: policy") for source in draft.policies]
+    if len({policy.name for policy in policies}) != len(policies):
+        raise ManifestError("manifest", "names a policy twice", "submit each once")
+    return derive_plan(
+        policies,
+        declarations_of(draft.declarations, policies, draft.reference_date),
+        reference_date=draft.reference_date,
+        dealers=directory.may_deal,
+        register=epoch.epoch.register,
+    )
+
+
+def _compare_plan(draft: Draft, plan: Plan, epoch: OpenEpoch) -> None:
+    if draft.outcomes != entries_of(plan):
         raise ManifestError("manifest", "names other contributors than the policy", "nothing was contributed")
-    if (draft.recipient, draft.participants) != (plan.recipient, plan.participants):
+    stated = (draft.recipient, draft.registrar, draft.dealer, draft.participants)
+    if stated != (plan.recipient, plan.registrar, plan.dealer, plan.participants):
         raise ManifestError("manifest", "names other participants than the policy", "nothing was contributed")
     strangers = set(plan.participants) - set(epoch.epoch.nodes)
     if strangers:
         # A coordinator or operator among them would be given what only departments may have.
         raise ManifestError(
             "manifest", f"{', '.join(sorted(strangers))} is no node of the epoch", "correct the policy"
-        )
-    if draft.reference_date != (policy.reference_date or epoch.epoch.reference_date):
-        raise ManifestError(
-            "manifest", "names another reference date than policy and epoch", "nothing was contributed"
         )
 
 
@@ -192,12 +224,10 @@ def encode_manifest(draft: bytes, keys: Mapping[str, PartyKeys]) -> bytes:
     return canonical.encode({"draft": canonical.decode(draft), "keys": parties})
 
 
-def open_manifest(
-    data: bytes, draft: bytes, policy: Policy, directory: Directory, own: PartyKeys
-) -> Manifest:
+def open_manifest(data: bytes, draft: bytes, plan: Plan, directory: Directory, own: PartyKeys) -> Manifest:
     """Verify a manifest (protocol.md, 7 step 3).
 
-    ``draft`` are the bytes that this party signed its keys over, ``policy`` what it read there,
+    ``draft`` are the bytes that this party signed its keys over, ``plan`` what it derived from them,
     ``own`` the keys it gave.  Raises ManifestError where the draft changed, a party is missing
     or a stranger, a signature does not hold, or this party's own keys were changed.
     """
@@ -225,16 +255,15 @@ def open_manifest(
     keys = {party.name: party for party in file.keys}
     if keys.get(own.name) != own:
         raise ManifestError("manifest", "this node's own keys were changed", "nothing was contributed")
-    return Manifest(file.draft, keys, policy, hashlib.sha256(data).digest())
+    return Manifest(file.draft, keys, plan, hashlib.sha256(data).digest())
 
 
-def reopen_manifest(data: bytes) -> Manifest:
+def reopen_manifest(data: bytes, directory: Directory, epoch: OpenEpoch) -> Manifest:
     """Read a manifest from this party's own store, where only a verified one was put."""
     file = _File.model_validate_json(data)
-    policy = parse_policy(file.draft.policy.encode(), "manifest: policy")
-    return Manifest(
-        file.draft, {party.name: party for party in file.keys}, policy, hashlib.sha256(data).digest()
-    )
+    plan = _plan_of(file.draft, directory, epoch)
+    keys = {party.name: party for party in file.keys}
+    return Manifest(file.draft, keys, plan, hashlib.sha256(data).digest())
 
 
 _M = TypeVar("_M", bound=BaseModel)

@@ -6,6 +6,7 @@ The whole format is read and checked here, for itself; check.py holds it against
 import hashlib
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -32,9 +33,11 @@ from veilmatch_policy.documents import (
 )
 from veilmatch_policy.errors import PolicyRefusedError, nearest, quoted
 from veilmatch_policy.formula import Formula
+from veilmatch_policy.what_if import Vary, read_vary
 
 Count = Annotated[Whole, Field(ge=1)]
 
+SMALLEST_COUNT = 10  # that is told where a policy says nothing (protocol.md, 5.5)
 _BOUNDS = ("below", "at_most", "above", "at_least")
 
 
@@ -109,9 +112,10 @@ OptionalBound = Annotated[Bound | None, BeforeValidator(_bound)]
 class Condition(Document):
     """One condition: a department's ``where``, or a ``total`` over departments and one bound for it.
 
-    ``of`` "household" lets aggregates and totals range over the household's members, ``members``
-    says which of them must fulfil another department's ``where``, ``unknown`` what holds where a value
-    is missing (None: what the catalog says), ``per_member`` that the bound grows with their number.
+    ``of`` "household" lets aggregates and totals range over the household's members (None: as
+    `Policy.grain_of` says), ``members`` says which of them must fulfil another department's ``where``,
+    ``unknown`` what holds where a value is missing (None: what the catalog says), ``per_member`` that the
+    bound grows with their number.
     """
 
     name: Name
@@ -143,6 +147,8 @@ class Condition(Document):
                     )
             for key in [*bounds, *(["per_member"] if self.per_member else [])]:
                 raise FieldError(f"{key} without a total; write the comparison into where", key)
+            if self.members is not None and self.of == "household":
+                raise FieldError("members beside of: household; leave one of them out", "members")
             return self
         for key in ("department", "where", "members"):
             if getattr(self, key) is not None:
@@ -156,22 +162,27 @@ class Condition(Document):
         return self
 
 
+Given = FrozenMapping[Name, tuple[FrozenMapping[str, str], ...]]
+
+
+def _rows(given: object) -> object:
+    """One row is written without a list around it."""
+    if not isinstance(given, dict):
+        return given
+    return {department: rows if isinstance(rows, list) else [rows] for department, rows in given.items()}
+
+
 class Example(Document):
-    """A worked case of one person.
+    """A worked case of one person, and of the ``others`` of the household.
 
     ``given`` is, by department, the person's rows: each the text of some columns, in the form of
-    the catalog's types.  A department that is not there does not know the person.
+    the catalog's types.  A department that is not there does not know the person.  Each of the
+    ``others`` is given in the same way.
     """
 
-    given: FrozenMapping[Name, tuple[FrozenMapping[str, str], ...]]
+    given: Annotated[Given, BeforeValidator(_rows)]
+    others: tuple[Annotated[Given, BeforeValidator(_rows)], ...] = ()
     eligible: bool = Field(alias="expect")
-
-    @field_validator("given", mode="before")
-    @classmethod
-    def _rows(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        return {department: rows if isinstance(rows, list) else [rows] for department, rows in value.items()}
 
     @field_validator("eligible", mode="before")
     @classmethod
@@ -192,7 +203,8 @@ class Policy(Document):
     """A policy as its author wrote it, every default filled in.
 
     ``reference_date`` None: the epoch's.  ``among`` None: all of the recipient's people.  ``eligible``
-    names no condition that is not there.  ``digest`` is the SHA-256 of ``source``, the file's bytes.
+    names no condition that is not there.  ``vary``: the bounds that are tried instead of one condition's.
+    ``dealer`` None: whoever may.  ``digest`` is the SHA-256 of ``source``, the file's bytes.
     """
 
     name: Name = Field(alias="policy")
@@ -211,6 +223,8 @@ class Policy(Document):
     reveal: Literal["members", "count"] = "members"
     min_count: Count | None = None
     epsilon: Number | None = None
+    vary: Vary | None = None
+    dealer: Name | None = None
     examples: tuple[Example, ...] = ()
     digest: bytes
     source: bytes = Field(repr=False)
@@ -246,7 +260,7 @@ class Policy(Document):
         return parsed
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
+    def _names_its_parameters(self) -> Self:
         for name, condition in self.conditions.items():
             bound = condition.bound
             if bound is not None and bound.parameter is not None and bound.parameter not in self.parameters:
@@ -254,16 +268,90 @@ class Policy(Document):
                 raise FieldError(
                     f"there is no parameter {quoted(bound.parameter)}; {remedy}", "conditions", name
                 )
+        return self
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _what_if(cls, value: object, info: ValidationInfo) -> object:
+        conditions, parameters = info.data.get("conditions"), info.data.get("parameters")
+        if value is None or conditions is None or parameters is None:  # or refused already
+            return None
+        return read_vary(value, conditions, parameters)
+
+    @model_validator(mode="after")
+    def _knows_its_households(self) -> Self:
+        unknown = "needs to know the households; write the key household"
+        for name, condition in self.conditions.items():
             if self.household is None and (condition.of == "household" or condition.members is not None):
-                raise FieldError("needs to know the households; write the key household", "conditions", name)
+                raise FieldError(unknown, "conditions", name)
         if self.household is None and self.unit == "household":
-            raise FieldError("needs to know the households; write the key household", "unit")
-        for key in ("min_count", "epsilon"):
+            raise FieldError(unknown, "unit")
+        for number, example in enumerate(self.examples):
+            if self.household is None and example.others:
+                raise FieldError(unknown, "examples", number, "others")
+        for condition in self.conditions.values():
+            if self.household is not None:
+                _check_household(condition, self.household.department, self.unit)
+        return self
+
+    @model_validator(mode="after")
+    def _counts_or_not(self) -> Self:
+        for key in ("min_count", "epsilon", "vary"):
             if self.reveal == "members" and getattr(self, key) is not None:
                 raise FieldError(f"{key} is for counts; write reveal: count, or leave it out", key)
         if self.epsilon is not None and self.epsilon <= 0:
             raise FieldError("epsilon is above 0; write 0.5, say", "epsilon")
         return self
+
+    def grain_of(self, condition: Condition) -> Literal["person", "household"]:
+        """Of what a condition of this policy is true: of each person, or of a household as a whole.
+
+        With ``members`` it is a household, although ``where`` itself is asked of persons; without, the
+        register's aggregates and a total's sum and bound range over its members.
+        """
+        if condition.members is not None:
+            return "household"
+        return condition.of or self.unit
+
+    @property
+    def smallest_count(self) -> int:
+        """The smallest count that is told."""
+        return self.min_count if self.min_count is not None else SMALLEST_COUNT
+
+
+def _check_household(condition: Condition, register: str, unit: Literal["person", "household"]) -> None:
+    """Raise FieldError where a condition asks of households what cannot be answered."""
+    place = ("conditions", condition.name)
+    bound, of_households = condition.bound, (condition.of or unit) == "household"
+    if condition.total is not None:
+        if unit == "household" and not of_households:
+            raise FieldError("a total of persons, where households are eligible; leave of out", *place, "of")
+        if bound is not None and of_households and bound.department not in {None, register}:
+            raise FieldError(
+                f"a household's total is compared with a number or an expression of {register}, which keeps the "
+                f"register, not of {bound.department}; ask {register}",
+                *place,
+            )
+    elif condition.members is None:
+        if condition.of == "household" and condition.department != register:
+            raise FieldError(
+                f"{condition.department} does not keep the household register, {register} does; "
+                "write members: every or members: any",
+                *place,
+                "of",
+            )
+        if unit == "household" and condition.department != register:
+            raise FieldError(
+                f"households are eligible, and {condition.department} does not keep their register; "
+                "other departments' conditions need members: every or any",
+                *place,
+            )
+        if unit == "household" and condition.of == "person":
+            raise FieldError(
+                "a condition of persons, where households are eligible; leave of out, or write members: every or any",
+                *place,
+                "of",
+            )
 
 
 def load_policy(path: Path) -> Policy:
@@ -271,6 +359,7 @@ def load_policy(path: Path) -> Policy:
     return parse_policy(read_file(path, path.name, PolicyRefusedError), path.name)
 
 
+@lru_cache(maxsize=32)  # a job's parties read its policies at every step; what is read cannot change
 def parse_policy(data: bytes, where: str) -> Policy:
     """Read a policy's bytes; ``where`` names the file in messages.  Raises PolicyRefusedError."""
     tree = strict_yaml.parse(data, where, PolicyRefusedError)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
@@ -21,13 +21,14 @@ from veilmatch_policy.sql_types import (
     FINEST_SCALE,
     INTEGER,
     LONGEST,
-    MOST_ROWS,
+    Part,
     common_type,
     convert,
     largest,
     literal,
     magnitude,
     number_of_scale,
+    part_of,
     sql_type,
     type_of,
 )
@@ -35,28 +36,20 @@ from veilmatch_policy.sql_types import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from veilmatch_policy.catalog import Table
     from veilmatch_policy.column_types import CellValue, ColumnType
     from veilmatch_policy.sql_scope import Scope
 
 
-def bind_tree(tree: exp.Expr, scope: Scope) -> tuple[exp.Expr, ColumnType]:
-    """Give every name of a syntax tree its meaning and every part its type; return SQL and type.
+def bind_tree(tree: exp.Expr, scope: Scope) -> Part:
+    """Give every name of a syntax tree its meaning and every part its type; return the whole as a part.
 
     In the SQL columns are qualified by their catalog table, ``count(*)`` is ``count(table.*)``, ``years``
     and ``days`` stand as they were written, numbers are DECIMAL(38, scale) once the columns are, aggregates
     have their sqlglot ``type``, and every operation is in parentheses.  No number in it has more than 38
     digits, whatever the cells that the reader lets pass.  Raises PolicyRefusedError.
     """
-    bound = _Binder(scope).bind(tree)
-    return bound.sql, bound.type
-
-
-class _Part(NamedTuple):
-    """A bound part; ``largest`` is how far from 0 it can be, in units of its type's last digit."""
-
-    sql: exp.Expr
-    type: ColumnType
-    largest: int = 0
+    return _Binder(scope).bind(tree)
 
 
 class _Binder:
@@ -66,7 +59,7 @@ class _Binder:
         self._scope = scope
         self._refused = scope.refused
 
-    def bind(self, node: exp.Expr) -> _Part:
+    def bind(self, node: exp.Expr) -> Part:
         """Bind a node and all below it, by its row of the table at the end."""
         rule = _SUBSET.get(type(node))
         if rule is None:
@@ -81,20 +74,26 @@ class _Binder:
 
     # Names and constants
 
-    def column(self, node: exp.Column) -> _Part:
+    def column(self, node: exp.Column) -> Part:
         column = self._scope.column(node.name)
-        return _Part(exp.column(column.name, table=column.table, quoted=True), column.type, largest(column))
+        return Part(
+            exp.column(column.name, table=column.table, quoted=True),
+            column.type,
+            largest(column),
+            declared=column.range is not None or not column.type.numeric,
+            optional=self._scope.optional(column),
+        )
 
-    def parameter(self, node: exp.Placeholder) -> _Part:
+    def parameter(self, node: exp.Placeholder) -> Part:
         return self._constant(self._scope.parameter(node.name))
 
-    def literal(self, node: exp.Literal) -> _Part:
+    def literal(self, node: exp.Literal) -> Part:
         return self._constant(node.name if node.is_string else self._read(exact_number, node.name))
 
-    def boolean(self, node: exp.Boolean) -> _Part:
+    def boolean(self, node: exp.Boolean) -> Part:
         return self._constant(bool(node.this))
 
-    def date(self, node: exp.Cast) -> _Part:
+    def date(self, node: exp.Cast) -> Part:
         if not node.to.is_type("date") or not node.this.is_string:
             raise self._refused("CAST is not allowed", "the catalog gives every column its type")
         return self._constant(self._read(iso_date, node.this.name))
@@ -106,7 +105,7 @@ class _Binder:
             what, _, remedy = str(error).partition("; ")
             raise self._refused(what, remedy) from None
 
-    def _constant(self, value: CellValue) -> _Part:
+    def _constant(self, value: CellValue) -> Part:
         try:
             constant_type = type_of(value)
         except ValueError as error:
@@ -117,20 +116,20 @@ class _Binder:
         ):
             remedy = f"write at most {FINEST_SCALE} digits on either side of the point"
             raise self._refused("a number is too long", remedy)
-        return _Part(literal(value, constant_type), constant_type, magnitude(value, constant_type.scale))
+        return Part(literal(value, constant_type), constant_type, magnitude(value, constant_type.scale))
 
-    def parenthesised(self, node: exp.Paren) -> _Part:
+    def parenthesised(self, node: exp.Paren) -> Part:
         return self.bind(node.this)
 
     # Arithmetic
 
-    def sum_or_difference(self, node: exp.Binary) -> _Part:
+    def sum_or_difference(self, node: exp.Binary) -> Part:
         left, right = self._together(node.left, node.right)
         self._require_number(node, left.type)
         result = exp.paren(type(node)(this=left.sql, expression=right.sql), copy=False)
-        return _Part(result, left.type, left.largest + right.largest)
+        return part_of([left, right], result, left.type, left.largest + right.largest)
 
-    def product(self, node: exp.Mul) -> _Part:
+    def product(self, node: exp.Mul) -> Part:
         left, right = self._number(node.left), self._number(node.right)
         scale = left.type.scale + right.type.scale
         if scale > FINEST_SCALE:
@@ -138,13 +137,13 @@ class _Binder:
             raise self._refused(what, f"round its factors; at most {FINEST_SCALE} are exact")
         product = exp.paren(exp.Mul(this=left.sql, expression=right.sql), copy=False)
         result = number_of_scale(scale, whole=left.type == right.type == INTEGER)
-        return _Part(product, result, left.largest * right.largest)
+        return part_of([left, right], product, result, left.largest * right.largest)
 
-    def negative(self, node: exp.Neg) -> _Part:
+    def negative(self, node: exp.Neg) -> Part:
         value = self._number(node.this)
-        return _Part(exp.paren(exp.Neg(this=value.sql), copy=False), value.type, value.largest)
+        return value._replace(sql=exp.paren(exp.Neg(this=value.sql), copy=False))
 
-    def round(self, node: exp.Round) -> _Part:
+    def round(self, node: exp.Round) -> Part:
         value = self._number(node.this)
         digits = node.args["decimals"]
         if not isinstance(digits, exp.Literal) or not digits.is_int or int(digits.name) > FINEST_SCALE:
@@ -153,31 +152,35 @@ class _Binder:
         if scale >= value.type.scale:
             return value
         rounded = exp.Round(this=value.sql, decimals=exp.Literal.number(scale))
-        unit = 10 ** (value.type.scale - scale)
-        return _Part(rounded, number_of_scale(scale, whole=scale == 0), value.largest // unit + 1)
+        most = value.largest // 10 ** (value.type.scale - scale) + 1
+        return part_of([value], rounded, number_of_scale(scale, whole=scale == 0), most)
 
     # Truth
 
-    def connective(self, node: exp.Connector) -> _Part:
+    def connective(self, node: exp.Connector) -> Part:
         left, right = self._condition(node.left), self._condition(node.right)
-        return _Part(exp.paren(type(node)(this=left, expression=right), copy=False), BOOLEAN)
+        both = exp.paren(type(node)(this=left.sql, expression=right.sql), copy=False)
+        return part_of([left, right], both)
 
-    def negation(self, node: exp.Not) -> _Part:
-        return _Part(_negated(self._condition(node.this)), BOOLEAN)
+    def negation(self, node: exp.Not) -> Part:
+        condition = self._condition(node.this)
+        return part_of([condition], _negated(condition.sql))
 
-    def comparison(self, node: exp.Binary) -> _Part:
+    def comparison(self, node: exp.Binary) -> Part:
         left, right = self._operands(node.left, node.right)
         if left.type == BOOLEAN and not isinstance(node, exp.EQ | exp.NEQ):
             raise self._refused(f"{_shown(node)} orders true and false", "compare them with = or <>")
-        return _Part(exp.paren(type(node)(this=left.sql, expression=right.sql), copy=False), BOOLEAN)
+        compared = exp.paren(type(node)(this=left.sql, expression=right.sql), copy=False)
+        return part_of([left, right], compared)
 
-    def between(self, node: exp.Between) -> _Part:
+    def between(self, node: exp.Between) -> Part:
         value, low, high = self._operands(node.this, node.args["low"], node.args["high"])
         if value.type == BOOLEAN:
             raise self._refused(f"{_shown(node)} orders true and false", "compare them with = or <>")
-        return _Part(exp.paren(exp.Between(this=value.sql, low=low.sql, high=high.sql), copy=False), BOOLEAN)
+        between = exp.paren(exp.Between(this=value.sql, low=low.sql, high=high.sql), copy=False)
+        return part_of([value, low, high], between)
 
-    def membership(self, node: exp.In) -> _Part:
+    def membership(self, node: exp.In) -> Part:
         for item in node.expressions:
             inner = item.this if isinstance(item, exp.Neg) else item
             if not isinstance(inner, exp.Literal | exp.Boolean | exp.Placeholder | exp.Cast):
@@ -186,16 +189,16 @@ class _Binder:
                 )
         value, *items = self._operands(node.this, *node.expressions)
         is_in = exp.In(this=value.sql, expressions=[item.sql for item in items])
-        return _Part(exp.paren(is_in, copy=False), BOOLEAN)
+        return part_of([value, *items], exp.paren(is_in, copy=False))
 
-    def is_null(self, node: exp.Is) -> _Part:
+    def is_null(self, node: exp.Is) -> Part:
         if not isinstance(node.expression, exp.Null):
             raise self._refused(f"{_shown(node)} is not allowed", "write IS NULL, or = true")
         [value] = self._operands(node.this)
         is_null = exp.paren(exp.Is(this=value.sql, expression=exp.Null()), copy=False)
-        return _Part(_negated(is_null) if node.args.get("negate") else is_null, BOOLEAN)
+        return Part(_negated(is_null) if node.args.get("negate") else is_null, BOOLEAN)
 
-    def like(self, node: exp.Like) -> _Part:
+    def like(self, node: exp.Like) -> Part:
         pattern = node.expression
         if not isinstance(pattern, exp.Literal) or not pattern.is_string:
             raise self._refused(f"{_shown(node)} has no constant pattern", "write LIKE 'A%'")
@@ -205,26 +208,27 @@ class _Binder:
             )
         value, matched = self._operands(node.this, pattern)
         like = exp.paren(exp.Like(this=value.sql, expression=matched.sql), copy=False)
-        return _Part(_negated(like) if node.args.get("negate") else like, BOOLEAN)
+        return part_of([value], _negated(like) if node.args.get("negate") else like)
 
     # Choices and functions
 
-    def case(self, node: exp.Case) -> _Part:
+    def case(self, node: exp.Case) -> Part:
         branches: list[exp.If] = node.args["ifs"]
         default: exp.Expr | None = node.args.get("default")
         conditions = [self._condition(branch.this) for branch in branches]
         results = [branch.args["true"] for branch in branches] + ([default] if default else [])
         values = self._together(*results)
-        ifs = [exp.If(this=when, true=then.sql) for when, then in zip(conditions, values, strict=False)]
-        case = exp.Case(ifs=ifs, default=values[-1].sql if default else None)
-        return _one_of(values, case)
+        ifs = [exp.If(this=when.sql, true=then.sql) for when, then in zip(conditions, values, strict=False)]
+        case = _one_of(values, exp.Case(ifs=ifs, default=values[-1].sql if default else None))
+        return case if default else case._replace(optional=True)
 
-    def coalesce(self, node: exp.Coalesce) -> _Part:
+    def coalesce(self, node: exp.Coalesce) -> Part:
         values = self._together(node.this, *node.expressions)
         first, *others = (value.sql for value in values)
-        return _one_of(values, exp.Coalesce(this=first, expressions=others))
+        coalesced = _one_of(values, exp.Coalesce(this=first, expressions=others))
+        return coalesced._replace(optional=all(value.optional for value in values))
 
-    def years_or_days(self, node: exp.Anonymous) -> _Part:
+    def years_or_days(self, node: exp.Anonymous) -> Part:
         name = node.name.lower()
         if name not in {"years", "days"} or len(node.expressions) != 1:
             raise self._refused(f"{_shown(node)} is not allowed", "write years(date) or days(date)")
@@ -233,14 +237,15 @@ class _Binder:
             raise self._refused(
                 f"{_shown(node)} needs a date, found {since.type}", f"write {name}(a date column)"
             )
-        return _Part(exp.Anonymous(this=name, expressions=[since.sql]), INTEGER, LONGEST[name])
+        return part_of([since], exp.Anonymous(this=name, expressions=[since.sql]), INTEGER, LONGEST[name])
 
-    def aggregate(self, node: exp.AggFunc) -> _Part:
+    def aggregate(self, node: exp.AggFunc) -> Part:
         shown = _shown(node)
         if isinstance(node, exp.Count) and isinstance(node.this, exp.Star):
-            table = exp.to_identifier(self._scope.table_to_count(shown).name, quoted=True)
-            return _Part(exp.Count(this=exp.Column(this=exp.Star(), table=table)), INTEGER, MOST_ROWS)
-        with self._scope.aggregate(shown):
+            counted = self._scope.table_to_count(shown)
+            rows = exp.Column(this=exp.Star(), table=exp.to_identifier(counted.name, quoted=True))
+            return self._counted(exp.Count(this=rows), counted)
+        with self._scope.aggregate(shown) as ranged:
             argument = self.bind(node.this)
         if isinstance(node, exp.Sum):
             self._require_number(node, argument.type)
@@ -248,20 +253,26 @@ class _Binder:
             raise self._refused(
                 f"{shown} orders true and false", "write max(CASE WHEN ... THEN 1 ELSE 0 END)"
             )
+        aggregate = type(node)(this=argument.sql)
+        aggregate.type = sql_type(INTEGER if isinstance(node, exp.Count) else argument.type)
+        whole = argument._replace(sql=aggregate)
         match node:
             case exp.Count():
-                result, most = INTEGER, MOST_ROWS
+                return self._counted(aggregate, ranged.table)
             case exp.Sum():
-                result, most = argument.type, argument.largest * MOST_ROWS
+                # Of no rows 0; NULL where all rows there are have none.
+                most = argument.largest * self._scope.most_rows(ranged.table)
+                return whole._replace(largest=most, declared=whole.declared and ranged.table.rows == "one")
             case _:
-                result, most = argument.type, argument.largest
-        aggregate = type(node)(this=argument.sql)
-        aggregate.type = sql_type(result)
-        return _Part(aggregate, result, most)
+                no_row = any(column.missing.no_row is None for column in ranged.columns.values())
+                return whole._replace(optional=whole.optional or no_row)
+
+    def _counted(self, count: exp.Expr, table: Table) -> Part:
+        return Part(count, INTEGER, self._scope.most_rows(table), declared=table.rows == "one")
 
     # What a part must be
 
-    def _exact(self, node: exp.Expr, part: _Part) -> _Part:
+    def _exact(self, node: exp.Expr, part: Part) -> Part:
         """The part, unless it could be larger than DuckDB's widest DECIMAL."""
         if (digits := len(str(part.largest))) > LARGEST_PRECISION:
             what = (
@@ -273,7 +284,7 @@ class _Binder:
             raise self._refused(what, f"{declare}multiply less")
         return part
 
-    def _together(self, *nodes: exp.Expr) -> list[_Part]:
+    def _together(self, *nodes: exp.Expr) -> list[Part]:
         """Bind parts that must be of one type, numbers at the finest scale among them."""
         parts = [self.bind(node) for node in nodes]
         common = parts[0].type
@@ -285,25 +296,25 @@ class _Binder:
             common = both
         return [self._converted(node, part, common) for node, part in zip(nodes, parts, strict=True)]
 
-    def _converted(self, node: exp.Expr, part: _Part, target: ColumnType) -> _Part:
+    def _converted(self, node: exp.Expr, part: Part, target: ColumnType) -> Part:
         most = part.largest * 10 ** (target.scale - part.type.scale)
-        return self._exact(node, _Part(convert(part.sql, part.type, target), target, most))
+        return self._exact(node, part_of([part], convert(part.sql, part.type, target), target, most))
 
-    def _operands(self, *nodes: exp.Expr) -> list[_Part]:
+    def _operands(self, *nodes: exp.Expr) -> list[Part]:
         """Parts of a comparison; a comparison of a comparison reads differently to different people."""
         for node in nodes:
             if isinstance(node, exp.Predicate | exp.Not | exp.Connector):
                 raise self._refused(f"{_shown(node)} is compared with something", "put it in parentheses")
         return self._together(*nodes)
 
-    def _condition(self, node: exp.Expr) -> exp.Expr:
+    def _condition(self, node: exp.Expr) -> Part:
         bound = self.bind(node)
         if bound.type != BOOLEAN:
             what = f"{_shown(node)} is {bound.type}, where something true or false belongs"
             raise self._refused(what, "compare it with something")
-        return bound.sql
+        return bound
 
-    def _number(self, node: exp.Expr) -> _Part:
+    def _number(self, node: exp.Expr) -> Part:
         bound = self.bind(node)
         self._require_number(node, bound.type)
         return bound
@@ -315,9 +326,9 @@ class _Binder:
             )
 
 
-def _one_of(values: list[_Part], choice: exp.Expr) -> _Part:
+def _one_of(values: list[Part], choice: exp.Expr) -> Part:
     """A choice among values of one type."""
-    return _Part(choice, values[0].type, max(value.largest for value in values))
+    return part_of(values, choice, values[0].type, max(value.largest for value in values))
 
 
 def _negated(condition: exp.Expr) -> exp.Expr:
@@ -345,7 +356,7 @@ def _to_compare(left: ColumnType, right: ColumnType) -> str:
 class _Rule:
     """A row of the subset: who binds the node, how it is written, which parts it must and may have."""
 
-    bind: Callable[[_Binder, Any], _Part]
+    bind: Callable[[_Binder, Any], Part]
     form: str
     required: frozenset[str]
     optional: frozenset[str] = frozenset()

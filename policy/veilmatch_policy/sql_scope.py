@@ -1,17 +1,38 @@
-"""What the names in an expression stand for: one department's columns, the policy's parameters."""
+"""What the names in an expression stand for: one department's columns, the policy's parameters.
+
+And what its aggregates range over: a person's rows, or the rows of all members of a household.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from veilmatch_policy.errors import PolicyRefusedError, UnknownColumnError, nearest, quoted
+from veilmatch_policy.sql_types import MOST_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from veilmatch_policy.catalog import Catalog, Column, Table
     from veilmatch_policy.column_types import CellValue
+
+Grain = Literal["person", "household"]
+
+
+@dataclass
+class Ranged:
+    """What an aggregate was found to range over: columns and tables by name."""
+
+    columns: dict[str, Column] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        """The one table whose rows are aggregated, once `Scope.aggregate` has seen that it is one."""
+        [table] = self.tables.values()
+        return table
 
 
 class Scope:
@@ -22,7 +43,12 @@ class Scope:
     """
 
     def __init__(
-        self, catalog: Catalog, parameters: Mapping[str, CellValue], where: str, elsewhere: Mapping[str, str]
+        self,
+        catalog: Catalog,
+        parameters: Mapping[str, CellValue],
+        where: str,
+        elsewhere: Mapping[str, str],
+        grain: Grain,
     ) -> None:
         self.columns: dict[str, Column] = {}
         self.tables: dict[str, Table] = {}
@@ -31,7 +57,15 @@ class Scope:
         self._defined = parameters
         self._where = where
         self._elsewhere = elsewhere
-        self._aggregated: dict[str, Table] | None = None  # the tables met inside the aggregate that we are in
+        self._aggregated: Ranged | None = None  # what the aggregate that we are in has met
+        self._members: int | None = None  # of the largest household; None: the expression is of persons
+        if grain == "household":
+            if catalog.household is None:
+                raise self.refused(
+                    f"{catalog.department} keeps no household register, so it has no household to ask about",
+                    "ask the department that keeps it",
+                )
+            self._members = catalog.household[1].at_most
 
     def column(self, name: str) -> Column:
         """The department's column of that name, spelled exactly so."""
@@ -40,13 +74,22 @@ class Scope:
             raise self._unknown_column(name)
         table = self._catalog.tables[column.table]
         if self._aggregated is not None:
-            self._aggregated[table.name] = table
+            self._aggregated.columns[name] = column
+            self._aggregated.tables[table.name] = table
+        elif self._members is not None:
+            raise self.refused(f"a household has no single {quoted(name)}", f"write max({name}), say")
         elif table.rows == "many":
             remedy = f"aggregate it, as in max({name}) or count({name})"
             raise self.refused(f"{quoted(name)} has many rows a person", remedy)
         self.columns[name] = column
         self.tables[table.name] = table
         return column
+
+    def optional(self, column: Column) -> bool:
+        """Whether the cells that are seen of a column, here where we are, can be NULL."""
+        # A row that is aggregated is there; whether there is none, the aggregate knows.
+        no_row = self._aggregated is None and column.missing.no_row is None
+        return no_row or column.missing.no_value is None
 
     def parameter(self, name: str) -> CellValue:
         """The value of the policy's parameter of that name."""
@@ -57,32 +100,42 @@ class Scope:
         return self.parameters[name]
 
     @contextmanager
-    def aggregate(self, shown: str) -> Iterator[None]:
-        """Inside, columns are of one table with many rows a person; messages show ``shown``."""
+    def aggregate(self, shown: str) -> Iterator[Ranged]:
+        """Inside, columns are of one table with several rows; messages show ``shown``.
+
+        What is given inside is complete after it.
+        """
         if self._aggregated is not None:
             raise self.refused(f"{shown} is inside another aggregate", "aggregate once")
-        self._aggregated = {}
-        yield
-        tables, self._aggregated = list(self._aggregated.values()), None
-        if len(tables) != 1:
-            of = " and ".join(table.name for table in tables) or "no table"
+        self._aggregated = ranged = Ranged()
+        yield ranged
+        self._aggregated = None
+        if len(ranged.tables) != 1:
+            of = " and ".join(ranged.tables) or "no table"
             raise self.refused(f"{shown} ranges over the rows of {of}", "use columns of one table")
-        if tables[0].rows == "one":
-            what = f"{shown} aggregates the table {tables[0].name}, which has one row a person"
-            raise self.refused(what, "write the column itself")
+        if not self._several_rows(ranged.table):
+            what = f"{shown} aggregates the table {ranged.table.name}, which has one row a person"
+            household = "" if self._catalog.household is None else ", or of: household beside it"
+            raise self.refused(what, f"write the column itself{household}")
 
     def table_to_count(self, shown: str) -> Table:
-        """The table whose rows a bare count counts: the department's only one with many rows a person."""
+        """The table whose rows a bare count counts: the department's only one with several rows."""
         if self._aggregated is not None:
             raise self.refused(f"{shown} is inside another aggregate", "aggregate once")
-        many = [table for table in self._catalog.tables.values() if table.rows == "many"]
-        if len(many) != 1:
-            what = (
-                f"{shown} needs one table with many rows a person, {self._catalog.department} has {len(many)}"
-            )
+        several = [table for table in self._catalog.tables.values() if self._several_rows(table)]
+        if len(several) != 1:
+            rows = "with many rows a person" if self._members is None else "to count the rows of"
+            what = f"{shown} needs one table {rows}, {self._catalog.department} has {len(several)}"
             raise self.refused(what, "write count(column) with a column that is never empty")
-        self.tables[many[0].name] = many[0]
-        return many[0]
+        self.tables[several[0].name] = several[0]
+        return several[0]
+
+    def most_rows(self, table: Table) -> int:
+        """How many rows an aggregate over a table can range over, at most."""
+        return (MOST_ROWS if table.rows == "many" else 1) * (self._members or 1)
+
+    def _several_rows(self, table: Table) -> bool:
+        return table.rows == "many" or self._members is not None
 
     def refused(self, what: str, remedy: str = "") -> PolicyRefusedError:
         """The error to raise for something wrong in this expression."""

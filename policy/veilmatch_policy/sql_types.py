@@ -14,13 +14,15 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlglot import exp
 
 from veilmatch_policy.column_types import LARGEST_PRECISION, CellValue, ColumnType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from veilmatch_policy.catalog import Column
 
 INTEGER = ColumnType("integer")
@@ -34,6 +36,32 @@ FINEST_SCALE = LARGEST_PRECISION - 19
 # What bounds the numbers that no column or constant does.
 MOST_ROWS = 10**10  # of one person in one table
 LONGEST = {"years": date.max.year - date.min.year, "days": (date.max - date.min).days}
+
+
+class Part(NamedTuple):
+    """A bound part of an expression.
+
+    ``largest`` is how far from 0 it can be, in units of its type's last digit; ``declared`` says that
+    this rests on columns' declared ranges alone, not on how many digits a type has or how many rows
+    there could be.  ``optional`` says that it can be NULL; where that is not plain to see, it is so.
+    """
+
+    sql: exp.Expr
+    type: ColumnType
+    largest: int = 0
+    declared: bool = True
+    optional: bool = False
+
+
+def part_of(parts: Sequence[Part], sql: exp.Expr, result: ColumnType = BOOLEAN, largest: int = 0) -> Part:
+    """A part that is computed from all of these: NULL where one of them is."""
+    return Part(
+        sql,
+        result,
+        largest,
+        declared=all(part.declared for part in parts),
+        optional=any(part.optional for part in parts),
+    )
 
 
 def number_of_scale(scale: int, *, whole: bool = False) -> ColumnType:

@@ -23,7 +23,7 @@ from veilmatch.errors import JobFailedError
 from veilmatch.plaintext import eligible
 
 FAST = ("--linkage", "shared-key", "--key-bits", "2048")
-STAGES = {"linkage", "contribute", "combine", "open", "total"}
+STAGES = {"linkage", "contribute", "combine", "open", "circuit", "total"}
 
 # Somebody who is eligible for the supplement, known to the tax bureau: her wage becomes no number.
 BROKEN = next(p for p in PEOPLE if p.id in plain_answers()["supplement"] and p.wage is not None)
@@ -124,7 +124,7 @@ def test_the_plaintext_answer_beside_it(ran):
     folder, _ = ran
     departments = load_departments(folder / "departments")
     for policy in load_policies([folder / "supplement.yaml", folder / "tax-card.yaml"]):
-        assert eligible(policy, departments, date(2025, 12, 31)) == ids(folder, policy.name)
+        assert eligible(policy, departments, date(2025, 12, 31)).identifiers == ids(folder, policy.name)
 
 
 def test_the_report_of_the_linkage(ran):
@@ -184,7 +184,7 @@ def test_evidence_is_complete_and_holds_nothing_personal(ran):
         for entry in digests:
             data = (job / entry["file"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == entry["sha256"]
-        own_copy = json.loads((job / "report.json").read_text())
+        [own_copy] = json.loads((job / "report.json").read_text())
         assert "eligible" not in own_copy  # how many matched is the recipient's to know
         assert own_copy["job"] == result["job"]
     assert json.loads((evidence / "trust.json").read_text()) == {"trust": "one-machine"}
@@ -307,7 +307,7 @@ def test_what_the_coordinator_says_is_the_last_line_and_its_code_the_exit_code(
     """Data that is refused (4) among them: tests/processes/test_refused_data.py has every way in real processes."""
 
     @contextmanager
-    def federation(*_):
+    def federation(*_, **__):
         yield SimpleNamespace(link=refuse)
 
     def refuse(*_):

@@ -95,6 +95,11 @@ def catalog(old, new):
     return ("departments/tax/catalog.yaml", TAX.replace(old, new))
 
 
+def total(condition):
+    """The supplement's policy with a total in the place of its question to the tax bureau."""
+    return changed('{department: tax, where: "wage < :line"}', condition)
+
+
 def with_households(key):
     """The supplement's policy with a register of households and a condition that needs it."""
     register = "household: {department: police, column: home}\nconditions:"
@@ -131,19 +136,42 @@ REFUSED = {
         "the key 'id' stands",
     ),
     "an empty catalog": (("departments/tax/catalog.yaml", ""), "tax/catalog.yaml: the file is empty"),
-    "total, not yet": (
-        changed('{department: tax, where: "wage < :line"}', '{total: {tax: wage}, below: ":line"}'),
-        "supplement: conditions.low-wage.total: total is not supported yet; leave it out",
+    "a total without a bound": (total("{total: {tax: wage}}"), "a total has one bound, not 0; write one of"),
+    "a total and two bounds": (
+        total("{total: {tax: wage}, below: 5, above: 3}"),
+        "conditions.low-wage: a total has one bound, not 2; write one of below, at_most, above, at_least",
     ),
-    "of household, not yet": (with_households("of: household"), "is not supported yet; leave it out"),
-    "members, not yet": (with_households("members: any"), "is not supported yet; leave it out"),
-    "OR, not yet": (
-        changed("examples:", "eligible: old AND low-wage OR small-pension\nexamples:"),
-        "supplement: eligible: a formula with OR, NOT or at_least is not supported yet; leave it out",
+    "a bound that is no parameter": (
+        total('{total: {tax: wage}, below: ":lime"}'),
+        "there is no parameter 'lime'; did you mean 'line'?",
     ),
-    "reveal count, not yet": (
-        changed("version: 3\n", "version: 3\nreveal: count\n"),
-        "supplement: reveal: reveal: count is not supported yet; leave it out",
+    "a total that 40 bits do not hold": (
+        total('{total: {tax: "wage * 1000000"}, below: ":line"}'),
+        "supplement: conditions.low-wage.total",
+    ),
+    "members without a register": (
+        changed("{department: tax", "{members: any, department: tax"),
+        "needs to know the households; write the key household",
+    ),
+    "of household, of another department than the register": (
+        with_households("of: household"),
+        "tax does not keep the household register, police does; write members: every or members: any",
+    ),
+    "a register that is none": (
+        with_households("members: any"),
+        "supplement: household: police keeps no household register; ask the department whose catalog has one",
+    ),
+    "NOT of what may be missing": (
+        changed("examples:", "eligible: old AND low-wage AND NOT small-pension\nexamples:"),
+        "its value may be missing in social, and it stands under NOT or at_least; write unknown: fail",
+    ),
+    "a smallest count where members are revealed": (
+        changed("version: 3\n", "version: 3\nmin_count: 5\n"),
+        "min_count is for counts; write reveal: count, or leave it out",
+    ),
+    "noise without end": (
+        changed("version: 3\n", "version: 3\nreveal: count\nepsilon: 0\n"),
+        "epsilon is above 0; write 0.5, say",
     ),
 }
 

@@ -8,10 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from veilmatch_coordinator import service
-from veilmatch_coordinator.client import Conversation, LinkTask, OpenTask
+from veilmatch_coordinator.client import Conversation, LinkTask, OpenTask, PrepareTask
 from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.service import Attachments
+from veilmatch_policy.declarations import DepartmentEntry
 from veilmatch_transport import PeerTimeoutError
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2
 
@@ -111,6 +112,14 @@ class EndlessLine:
         return self.message
 
 
+def households_of(line, size):
+    """What the coordinator takes of a registrar's labels."""
+    conversation = Conversation(None)
+    conversation._begin = lambda *_: line
+    line.send = lambda _message: None
+    return conversation.households("tax", b"digest", size)
+
+
 @pytest.mark.parametrize("size", [0, 32, 320])
 def test_no_more_is_kept_than_was_asked_for(size):
     part = linkage_pb2.Pseudonyms(pseudonyms=b"p" * 32)
@@ -118,7 +127,27 @@ def test_no_more_is_kept_than_was_asked_for(size):
         LinkTask(EndlessLine(node_pb2.NodeMessage(pseudonyms=part))).pseudonyms(size)
     bitmap = job_pb2.PresentedSlots(bitmap=b"b" * 32)
     with pytest.raises(NodeFailedError, match=r"^tax: sent more than was asked for"):
-        OpenTask(EndlessLine(node_pb2.NodeMessage(presented=bitmap))).presented(size)
+        OpenTask(EndlessLine(node_pb2.NodeMessage(presented=bitmap))).presented(0, size, 0)
+    claims = job_pb2.PresentedSlots(claims=b"c" * 32)
+    with pytest.raises(NodeFailedError, match=r"^tax: sent more than was asked for"):
+        OpenTask(EndlessLine(node_pb2.NodeMessage(presented=claims))).presented(0, 0, size)
+    labels = job_pb2.HouseholdLabels(labels=b"l" * 32)
+    with pytest.raises(NodeFailedError, match=r"^tax: sent more than was asked for"):
+        households_of(EndlessLine(node_pb2.NodeMessage(household_labels=labels)), size)
+
+
+def test_slots_presented_for_another_policy():
+    other = node_pb2.NodeMessage(presented=job_pb2.PresentedSlots(bitmap=b"b", policy=1, last=True))
+    with pytest.raises(NodeFailedError, match=r"^tax: presents another policy's slots"):
+        OpenTask(EndlessLine(other)).presented(0, 32, 0)
+    assert OpenTask(EndlessLine(other)).presented(1, 32, 0) == (b"b", b"")
+
+
+def test_a_declaration_for_another_department():
+    declared = DepartmentEntry(department="housing").encode()
+    message = node_pb2.NodeMessage(declared=job_pb2.Declared(declaration=declared))
+    with pytest.raises(NodeFailedError, match=r"^tax: declares for another department"):
+        PrepareTask(EndlessLine(message)).declaration()
 
 
 def test_more_people_than_an_epoch_has_slots():

@@ -117,7 +117,7 @@ def test_a_contributor_that_begins_elsewhere(federation, first):
 
 def test_a_chunk_beyond_the_last_does_not_wait():
     with pytest.raises(JobError, match="tax sent a chunk twice or one that was not asked for"):
-        Gathering(["tax"], 3).put("tax", 1000, b"")
+        Gathering([(0, chunk) for chunk in range(3)], {0: ["tax"]}).put("tax", (0, 1000), b"")
 
 
 def test_chunks_are_combined_side_by_side_and_leave_in_order(federation, monkeypatch):
@@ -181,9 +181,9 @@ def test_what_the_operator_asks_for_wrongly_is_refused_in_one_line(federation):
         evidence=federation.evidence,
     )
     with pytest.raises(RequestError, match=r"^office: 1024 bits is no length of a key; .* 2048 or 3072$"):
-        office.run(POLICY.encode(), 1024, None)
+        office.run([POLICY.encode()], 1024, None)
     with pytest.raises(RequestError, match=r"^office: the reference date is no day; "):
-        office.link("oprf", "2025-02-30", None)
+        office.link("oprf", "union", "2025-02-30", None)
     assert RequestError.exit_code == 2
 
 

@@ -10,7 +10,7 @@ from paillier_world import COORDINATOR, RECIPIENT, AndJob, secret
 from scipy.stats import chi2_contingency, chisquare
 
 from veilmatch_crypto.errors import CheckError
-from veilmatch_crypto.masks import answer_words, blank_key, check_key, mask_key, noise_key
+from veilmatch_crypto.masks import amount_words, answer_words, blank_key, check_key, mask_key, noise_key
 from veilmatch_crypto.packing import Layout
 from veilmatch_crypto.prg import WORD_MASK, words40
 
@@ -251,3 +251,72 @@ def test_attack_the_carry_shows_where_the_coordinator_masks_instead_of_the_nodes
     blank = words40(secret("blank"), 0, 0, 2 * RUNS)
     sums = pair + ((np.where(FIRST_GROUP, np.uint64(0), noise) - pair) & WORD_MASK) + blank
     assert difference(sums[FIRST_GROUP], sums[~FIRST_GROUP]) < 1e-100
+
+
+# Sums that are opened into shares (protocol.md, 5.1).
+
+
+def opened_into_shares(
+    job: AndJob, amounts: list[np.ndarray], outcome: int = 0, chunk: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 48-bit sums that the recipient decrypts, and the coordinator's share: shape (m, slots) each."""
+    sums = np.uint64(0)
+    for name, own in zip(job.contributors, amounts, strict=True):
+        noise = noise_key(secret("own", name), job.manifest)
+        sums = sums + job.masks(name).apply(
+            amount_words(own, noise, job.layout, outcome, chunk), outcome, chunk
+        )
+    return (
+        sums + job.coordinator.check_words(sums.shape, outcome, chunk),
+        job.coordinator.share_words(sums.shape, outcome, chunk),
+    )
+
+
+@given(st.lists(st.lists(st.integers(0, 2**40 - 1), min_size=5, max_size=5), min_size=2, max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_both_shares_add_up_to_the_sum_of_all_amounts(rows: list[list[int]]) -> None:
+    """Two's complement too: everything is modulo 2**40."""
+    job = AndJob(NAMES[: len(rows)])
+    amounts = [np.array(row, dtype=np.uint64) for row in rows]
+    opened, share = opened_into_shares(job, amounts, 3, 2)
+    total = LAYOUT.gather((opened + share) & WORD_MASK, 5)
+    assert total.tolist() == [sum(column) % 2**40 for column in zip(*rows, strict=True)]
+    job.checks.verify(opened & WORD_MASK, 3, 2)
+    for other in ((3, 1), (2, 2)):
+        with pytest.raises(CheckError):
+            job.checks.verify(opened & WORD_MASK, *other)
+
+
+def test_amounts_stand_in_their_slots_and_the_padding_has_noise() -> None:
+    amounts = np.arange(PEOPLE, dtype=np.uint64)
+    words = amount_words(amounts, noise_key(secret("own"), MANIFEST), LAYOUT, 2, 1)
+    assert np.array_equal(LAYOUT.gather(words, PEOPLE), amounts)
+    padding = words[:, LAYOUT.padding_index]
+    assert padding.all()
+    assert len(np.unique(padding)) == len(padding)
+    assert not words[:, LAYOUT.check_index].any()
+
+
+def test_the_coordinator_leaves_its_masks_in_everywhere_but_in_the_check_slots() -> None:
+    """Taken back, the recipient would see the sum itself."""
+    job = AndJob(["a", "b"])
+    own = job.coordinator.check_words((7, LAYOUT.slots), 0, 0)
+    assert not own[:, :-1].any()
+    assert own[:, -1].all()
+    assert np.array_equal(own[:, -1], job.own(np.ones(7 * LAYOUT.data_slots, bool))[:, -1])
+
+
+def test_attack_the_recipients_share_says_nothing_of_the_amounts() -> None:
+    """It has uniform words and carries that do not depend on the amounts, and each share alone is uniform."""
+    job = AndJob(NAMES[:3])
+    nothing, much = np.zeros(2 * RUNS, np.uint64), np.full(2 * RUNS, 2**39 - 7, np.uint64)
+    opened, share = opened_into_shares(job, [np.where(FIRST_GROUP, nothing, much)] * 3)
+    sums = LAYOUT.gather(opened, 2 * RUNS)
+    assert difference(sums[FIRST_GROUP], sums[~FIRST_GROUP]) > 1e-3
+    for group in (sums[FIRST_GROUP], sums[~FIRST_GROUP], LAYOUT.gather(share, 2 * RUNS)):
+        for shift in (0, 32):
+            counts = np.bincount((group >> np.uint64(shift)) & np.uint64(255), minlength=256)
+            assert chisquare(counts).pvalue > 1e-4
+    # And the test sees where a mask is left out: one that the coordinator took back.
+    taken_back = (sums + LAYOUT.gather(share, 2 * RUNS)) & WORD_MASK
+    assert np.unique(taken_back).tolist() == [0, 3 * (2**39 - 7) % 2**40]

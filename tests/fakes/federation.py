@@ -34,12 +34,13 @@ from veilmatch_node.service import Tasks
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.catalog import load_catalog
 from veilmatch_policy.directory import Directory, Member, encode_directory, open_directory, signed_bytes
-from veilmatch_policy.epoch import Epoch, LinkageMode, OpenEpoch, open_epoch, signed_statement
+from veilmatch_policy.epoch import Epoch, LinkageMode, OpenEpoch, SlotMode, open_epoch, signed_statement
 from veilmatch_transport import PeerUnavailableError, StreamEnded, TransportError, WorkStream, limits
 from veilmatch_transport._mailbox import Mailbox
 
 COORDINATOR = "office"
 KEY_BITS = 2048  # the smallest that the product allows
+DEALER = "zz-dealer"  # last in the alphabet: no trustee, and asked to deal after all departments
 _CERTIFICATE = "00" * 32  # nobody looks at it: there is no TLS here
 _ENDS_WITHIN = 20.0  # seconds that a task has to end once its stream is over
 
@@ -233,19 +234,33 @@ class MemoryNodes:
 
 
 class Federation:
-    """Departments and their coordinator; ``trustees`` are the first departments by name."""
+    """Departments and their coordinator; ``trustees`` are the first departments by name.
 
-    def __init__(self, home: Path, departments: Mapping[str, Given], *, trustees: int = 2) -> None:
+    Every department may deal, and with ``dealer`` so may a node without data, `DEALER`.  ``register`` is
+    the department that keeps the register, for epochs with register slots.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        departments: Mapping[str, Given],
+        *,
+        trustees: int = 2,
+        register: str | None = None,
+        dealer: bool = False,
+    ) -> None:
         self.home = home
         self.out = home / "out"
         self.evidence = home / "evidence"
+        if dealer:
+            departments = {**departments, DEALER: Given(f"department: {DEALER}\ntables: {{}}\n", {})}
         names = sorted(departments)
         keys = {
             name: NodeKeys(IdentityKey.generate(), AgreementKey.generate(), IdentityKey.generate())
             for name in names
         }
         self.identity = IdentityKey.generate()
-        self.directory = _directory(keys, self.identity, tuple(names[:trustees]))
+        self.directory = _directory(keys, self.identity, tuple(names[:trustees]), register)
         self.nodes: dict[str, Node] = {}
         for name, given in departments.items():
             folder = home / name
@@ -292,14 +307,17 @@ class Federation:
         finally:
             self.network.tap = untouched
 
-    def statement(self, mode: LinkageMode = "shared-key") -> tuple[OpenEpoch, bytes]:
+    def statement(
+        self, mode: LinkageMode = "shared-key", slots: SlotMode = "union"
+    ) -> tuple[OpenEpoch, bytes]:
         """A new epoch as the coordinator states it, with its signature."""
         epoch = Epoch(
             epoch=IdentityKey.generate().public.hex()[:32],
             federation=self.directory.federation,
             directory=self.directory.digest.hex(),
             linkage=mode,
-            slots="union",
+            slots=slots,
+            register=self.directory.register if slots == "register" else None,
             reference_date=date(2025, 12, 31),
             nodes=self.directory.nodes,
             trustees=self.directory.trustees,
@@ -307,17 +325,17 @@ class Federation:
         signature = self.identity.sign(signed_statement(epoch.encode()))
         return open_epoch(epoch.encode(), signature, self.directory), signature
 
-    def link(self, mode: LinkageMode = "shared-key") -> Linkage:
+    def link(self, mode: LinkageMode = "shared-key", slots: SlotMode = "union") -> Linkage:
         """Link a new epoch; raises as the coordinator's ``link``."""
         try:
-            return link(*self.statement(mode), self.network, self.store, _no_progress)
+            return link(*self.statement(mode, slots), self.network, self.store, _no_progress)
         finally:
             self.network.wait()
 
-    def run(self, policy: str) -> JobReport:
-        """Run a policy over the newest epoch; raises as the coordinator's ``Jobs.run``."""
+    def run(self, *policies: str) -> JobReport:
+        """Run policies over the newest epoch, as one job; raises as the coordinator's ``Jobs.run``."""
         try:
-            return self.jobs.run(policy.encode(), KEY_BITS, _no_progress)
+            return self.jobs.run([policy.encode() for policy in policies], KEY_BITS, _no_progress)
         finally:
             self.network.wait()
 
@@ -337,7 +355,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _directory(
-    keys: Mapping[str, NodeKeys], coordinator: IdentityKey, trustees: tuple[str, ...]
+    keys: Mapping[str, NodeKeys], coordinator: IdentityKey, trustees: tuple[str, ...], register: str | None
 ) -> Directory:
     members = {
         name: Member(
@@ -353,7 +371,7 @@ def _directory(
         role="coordinator", certificate=_CERTIFICATE, identity=coordinator.public.hex()
     )
     root = IdentityKey.generate()
-    data = encode_directory("memory", 1, trustees, members, {})
+    data = encode_directory("memory", 1, trustees, members, {}, register=register)
     return open_directory(data, root.sign(signed_bytes(data)), root.public)
 
 

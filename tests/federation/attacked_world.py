@@ -11,9 +11,12 @@ from structlog.testing import capture_logs
 from veilmatch_coordinator.errors import CoordinatorError, NodeFailedError
 from veilmatch_crypto import AgreementKey, PublicKey
 from veilmatch_policy import canonical
+from veilmatch_policy.declarations import declarations_of
+from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.manifest import PartyKeys, encode_manifest, signed_contribution, signed_keys
-from veilmatch_policy.plan import derive_plan
+from veilmatch_policy.planning import derive_plan
 from veilmatch_policy.policy import parse_policy
+from veilmatch_policy.questions import ask
 
 NAMES = ("housing", "police", "social", "tax")
 CONTRIBUTORS = ("housing", "police", "tax")
@@ -102,24 +105,40 @@ def signed_again(federation, passing, ciphertexts):
 class ActiveCoordinator:
     """Leads a job by hand up to the manifest, honestly or not; every step is on the nodes' own streams."""
 
-    def __init__(self, federation, conversation, policy=POLICY):
+    def __init__(self, federation, conversation, *policies):
         self.federation = federation
         self.conversation = conversation
-        self.policy = policy
-        parsed = parse_policy(policy.encode(), "policy")
-        epoch = federation.store.newest_epoch()
-        draft = federation.jobs._draft(parsed, derive_plan(parsed), epoch, KEY_BITS)
-        self.draft = draft.model_dump(mode="json")
+        self.sources = [policy.encode() for policy in policies]
+        parsed = [parse_policy(source, "policy") for source in self.sources]
+        stored = federation.store.newest_epoch()
+        epoch = reopen_epoch(stored.statement)
+        self.epoch = epoch.context
+        day = epoch.epoch.reference_date
+        asked = {question.department for question in ask(parsed, day)} | {parsed[0].recipient}
+        asked |= {policy.household.department for policy in parsed if policy.household is not None}
+        entries = tuple(self.prepare(name).declaration() for name in sorted(asked))
+        plan = derive_plan(
+            parsed,
+            declarations_of(entries, parsed, day),
+            reference_date=day,
+            dealers=federation.directory.may_deal,
+        )
+        self.draft = federation.jobs._draft(plan, entries, epoch, stored, KEY_BITS).model_dump(mode="json")
         self.agreement = AgreementKey.generate()
         self.tasks, self.keys = {}, {}
 
     def drafted(self):
         return canonical.encode(self.draft)
 
+    def prepare(self, name):
+        """Begin one node's part: policies and epoch are sent, its declaration is on its way."""
+        return self.conversation.prepare(name, self.sources, self.epoch)
+
     def ask(self, name, draft=None):
         """Send a draft to one node and take its keys; raises NodeFailedError where it refuses."""
-        self.tasks[name] = self.conversation.prepare(name, draft or self.drafted())
-        self.keys[name] = self.tasks[name].keys()
+        self.tasks[name] = self.prepare(name)
+        self.tasks[name].declaration()
+        self.keys[name] = self.tasks[name].keys(draft or self.drafted())
 
     def ask_all(self):
         for name in self.draft["participants"]:
@@ -141,18 +160,22 @@ class ActiveCoordinator:
         [digest] = {task.accept(data) for task in self.tasks.values()}
         return digest
 
+    def presented(self, digest, name=RECIPIENT):
+        """Whom a node asks about when it is asked to open: the bitmap of the first policy."""
+        return self.conversation.open(name, digest).presented(0, 1 << 20, 0)[0]
+
     def contributed(self, name, digest):
         """What a node contributes when it is asked."""
         return list(self.conversation.contribute(name, digest).contributions())
 
 
 @contextmanager
-def led(federation, policy=POLICY):
-    """An active coordinator with streams of its own."""
+def led(federation, *policies):
+    """An active coordinator with streams of its own; without ``policies`` it is about `POLICY`."""
     federation.network.passed.clear()
     try:
         with federation.network.conversation() as conversation:
-            yield ActiveCoordinator(federation, conversation, policy)
+            yield ActiveCoordinator(federation, conversation, *(policies or (POLICY,)))
     finally:
         federation.network.wait()
 

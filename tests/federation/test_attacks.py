@@ -424,7 +424,7 @@ def test_attack_a_retry_with_fresh_noise(federation):
     """One manifest starts once, whoever asks and however often; new keys make it another node's manifest."""
     with led(federation) as office:
         office.ask_all()
-        prepared = federation.nodes["tax"].jobs.prepare(office.drafted())
+        prepared = federation.nodes["tax"].jobs.ask(office.sources, office.epoch).prepare(office.drafted())
         keys = {**office.keys, "tax": prepared.keys}
         data = office.manifest(keys)
         digest = prepared.start(data, lambda _report: None).digest
@@ -455,14 +455,14 @@ def test_attack_a_recipient_asked_to_open_twice(federation):
     with led(federation) as office:
         office.ask_all()
         digest = office.accept_all()
-        office.conversation.open(RECIPIENT, digest).presented(1 << 20)
+        office.presented(digest)
         for _ in range(2):
             with refusal("was opened before"):
-                office.conversation.open(RECIPIENT, digest).presented(1 << 20)
+                office.presented(digest)
             federation.nodes[RECIPIENT].crash()
         for name in CONTRIBUTORS:
             with refusal("is not its recipient|opened before|no part"):
-                office.conversation.open(name, digest).presented(1 << 20)
+                office.presented(digest, name)
 
 
 def test_both_stores_commit_to_disk_before_they_return(federation):
@@ -509,7 +509,7 @@ def test_attack_two_sets_of_slots_under_one_manifest(federation):
         data, digest = office.manifest(), office.accept_all()
         store = federation.store
         store.start_job(digest, data, b"k" * 32)
-        presented = office.conversation.open(RECIPIENT, digest).presented(1 << 20)
+        presented = office.presented(digest)
     store.present(digest, presented)
     store.present(digest, presented)
     other = bytes([presented[0] ^ 0x80, *presented[1:]])

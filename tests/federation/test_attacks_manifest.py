@@ -37,12 +37,17 @@ def without(*names):
     return [name for name in NAMES if name not in names]
 
 
-def outcome(*contributors, index=0):
-    return {"index": index, "contributors": list(contributors)}
+def outcome(*contributors, index=0, opened="answer"):
+    return {"index": index, "contributors": list(contributors), "opened": opened}
+
+
+def amount(question):
+    return {"question": question, "scale": 0, "largest": 9, "optional": False}
 
 
 WEAKER = POLICY.replace("v_tax < 8", "v_tax < 800000")
 FEWER = POLICY.replace('  wage: {department: tax, where: "v_tax < 8"}\n', "")
+OTHER_RECIPIENT = POLICY.replace("policy: aid", "policy: more").replace("recipient: social", "recipient: tax")
 
 FORGED = {
     "fewer contributors": {"outcomes": [outcome("housing", "police")]},
@@ -56,19 +61,30 @@ FORGED = {
     "the coordinator as recipient": {"recipient": COORDINATOR},
     "fewer participants": {"participants": without("police")},
     "the coordinator takes part": {"participants": sorted([*NAMES, COORDINATOR])},
-    "a policy with other contributors": {"policy": FEWER},
+    "a policy with other contributors": {"policies": [FEWER]},
     "a policy that asks the coordinator": {
-        "policy": POLICY + f'  there: {{department: {COORDINATOR}, where: "v_tax < 8"}}\n',
+        "policies": [POLICY + f'  there: {{department: {COORDINATOR}, where: "v_tax < 8"}}\n'],
         "outcomes": [outcome("housing", COORDINATOR, "police", "tax")],
         "participants": sorted([*NAMES, COORDINATOR]),
     },
     "a policy that the coordinator receives": {
-        "policy": POLICY.replace("recipient: social", f"recipient: {COORDINATOR}"),
+        "policies": [POLICY.replace("recipient: social", f"recipient: {COORDINATOR}")],
         "recipient": COORDINATOR,
         "outcomes": [outcome(*CONTRIBUTORS)],
         "participants": sorted([*CONTRIBUTORS, COORDINATOR]),
     },
-    "no policy": {"policy": "policy: nothing"},
+    "no policy": {"policies": []},
+    "something that is no policy": {"policies": ["policy: nothing"]},
+    "the policy twice": {"policies": [POLICY, POLICY]},
+    "a second policy": {"policies": [POLICY, WEAKER.replace("policy: aid", "policy: more")]},
+    "a second policy of another recipient": {"policies": [POLICY, OTHER_RECIPIENT]},
+    "more policies than a job has": {"policies": [POLICY] * 65},
+    "the sum opened into shares": {"outcomes": [outcome(*CONTRIBUTORS, opened="shares")]},
+    "a registrar that nobody needs": {"registrar": "police"},
+    "a dealer that nobody needs": {"dealer": "police"},
+    "a declaration of what nobody is asked": {
+        "declarations": [{"department": "tax", "amounts": [amount(question=0)], "household_at_most": None}]
+    },
     "expired": {"expires": later(-1).isoformat()},
     "never expires": {"expires": later(900).isoformat()},
     "expires without a time zone": {"expires": "2099-01-01T00:00:00"},
@@ -117,8 +133,9 @@ def test_attack_a_draft_with_a_second_spelling(federation):
 
 
 CHANGED_AFTER_SIGNING = {
-    "another policy": {"policy": WEAKER},
-    "a policy with other contributors": {"policy": FEWER, "outcomes": [outcome("housing", "police")]},
+    "another policy": {"policies": [WEAKER]},
+    "a second policy": {"policies": [POLICY, WEAKER.replace("policy: aid", "policy: more")]},
+    "a policy with other contributors": {"policies": [FEWER], "outcomes": [outcome("housing", "police")]},
     "other contributors": {"outcomes": [outcome("housing", "police")]},
     "another recipient": {"recipient": "tax"},
     "a later expiry": {"expires": later(900).isoformat()},
@@ -151,7 +168,7 @@ def refused_by_all(office, manifest, match, names=NAMES):
 def test_attack_keys_that_were_signed_for_another_job(federation):
     """A key of an older draft, with its good signature: whose secret the attacker has learned since."""
     with led(federation) as office:
-        older = ActiveCoordinator(federation, office.conversation)
+        older = ActiveCoordinator(federation, office.conversation, POLICY)
         older.ask_all()
         for victim in NAMES:
             office.ask_all()
@@ -194,7 +211,7 @@ def test_attack_a_newer_key_of_the_same_node_and_draft(federation):
     """Signed for this very job, by the victim itself, on another stream: only the victim can tell."""
     with led(federation) as office:
         office.ask_all()
-        newer = ActiveCoordinator(federation, office.conversation)
+        newer = ActiveCoordinator(federation, office.conversation, POLICY)
         newer.draft = office.draft
         newer.ask("tax")
         refused_by_all(office, office.manifest({"tax": newer.keys["tax"]}), "own keys were changed", ["tax"])
@@ -281,4 +298,4 @@ def test_attack_a_contribution_asked_for_without_a_manifest(federation):
             with refusal("never started at this node"):
                 office.contributed(name, digest)
         with refusal("is closed"):
-            office.conversation.open(RECIPIENT, digest).presented(1 << 20)
+            office.presented(digest)

@@ -1,21 +1,24 @@
 """Shows what a node writes for its owner: whole, the owner's alone, and no people beside a job that is refused."""
 
+import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from veilmatch_node import whole_file
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.report import Report, TableReport, write_report
-from veilmatch_node.results import STAGES, JobFigures, write_result
+from veilmatch_node.results import Found, JobFigures, write_result
 from veilmatch_node.whole_file import write_whole
+from veilmatch_policy.result import STAGES
 
 SECONDS = dict.fromkeys(STAGES, 1.0)
 BYTES = {"social": 1, "tax": 2}
+POLICY = SimpleNamespace(name="aid", version=1, digest=b"p")
 MANIFEST = SimpleNamespace(
-    policy=SimpleNamespace(name="aid", version=1, digest=b"p"),
     draft=SimpleNamespace(job="j", linkage="oprf", key_bits=2048, participants=("social", "tax"), padded=9),
 )
 
@@ -33,13 +36,13 @@ MANIFEST = SimpleNamespace(
 )
 def test_no_people_are_written_beside_figures_that_are_none(tmp_path, figures):
     with pytest.raises(JobRefusedError, match="without a time for every stage"):
-        write_result(tmp_path, MANIFEST, pa.array(["1"]), figures)
+        write_result(tmp_path, MANIFEST, POLICY, Found(pa.array(["1"])), figures, None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_earlier_runs_people_are_gone_before_the_new_result_is_there(tmp_path, monkeypatch):
     figures = JobFigures(SECONDS, BYTES, BYTES)
-    write_result(tmp_path, MANIFEST, pa.array(["2", "1"]), figures)
+    write_result(tmp_path, MANIFEST, POLICY, Found(pa.array(["2", "1"])), figures, None)
     people = tmp_path / "aid" / "eligible.csv"
     assert people.read_text() == "id\n1\n2\n"
 
@@ -48,8 +51,17 @@ def test_an_earlier_runs_people_are_gone_before_the_new_result_is_there(tmp_path
 
     monkeypatch.setattr("veilmatch_node.results.write_whole", disk_is_full)
     with pytest.raises(OSError, match=r"result\.json"):
-        write_result(tmp_path, MANIFEST, pa.array(["3"]), figures)
+        write_result(tmp_path, MANIFEST, POLICY, Found(pa.array(["3"])), figures, None)
     assert not people.exists()
+
+
+def test_a_household_policy_lists_each_person_with_the_label_and_counts_households(tmp_path):
+    found = Found(pa.array(["2", "1", "3"]), np.array([70, 9, 70], np.uint32))
+    write_result(tmp_path, MANIFEST, POLICY, found, JobFigures(SECONDS, BYTES, BYTES), 6)
+    assert (tmp_path / "aid" / "eligible.csv").read_text() == "id,household\n1,9\n2,70\n3,70\n"
+    result = json.loads((tmp_path / "aid" / "result.json").read_text())
+    assert (result["eligible"], result["households"]) == (2, 6)
+    assert repr(found) == "Found(2)"
 
 
 def test_reports_are_the_owners_also_over_files_that_others_could_read(tmp_path):

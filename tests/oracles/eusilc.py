@@ -6,15 +6,16 @@ standard library's csv, unicodedata and Decimal, and the readings of the data's 
 """
 
 import csv
-import unicodedata
+from collections import defaultdict
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
+from oracles.identity_numbers import normal_form
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "eusilc"
 REFERENCE_DATE = date(2006, 12, 31)
 
-_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _IDENTIFIERS = {
     "public_security": "citizen_id",
     "tax": "taxpayer_id",
@@ -23,24 +24,6 @@ _IDENTIFIERS = {
     "housing": "idno",
     "civil_affairs": "身份证号",
 }
-
-
-def normal_form(number):
-    """18 digits, the last perhaps X; raises ValueError for what is not a number."""
-    number = "".join(unicodedata.normalize("NFKC", number).split()).upper()
-    if len(number) == 15:
-        number = number[:6] + "19" + number[6:]
-        number += _check_digit(number)
-    if len(number) != 18 or _check_digit(number[:17]) != number[17]:
-        raise ValueError("not an identity number")
-    date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
-    return number
-
-
-def _check_digit(first17):
-    return "10X98765432"[
-        sum(int(digit) * weight for digit, weight in zip(first17, _WEIGHTS, strict=True)) % 11
-    ]
 
 
 def records(departments=EXAMPLE / "departments"):
@@ -81,9 +64,11 @@ class _Person:
         self.wage = _yearly(tax.get("wage_income"))
         self.business = _yearly(tax.get("business_income"))
         self.capital = _yearly(tax.get("household_capital_income"))
+        self.tax_adjustment = _yearly(tax.get("household_tax_adjustment"))
         self.unemployment = _monthly(fund.get("unemployment_monthly"))
         self.pension = _monthly(fund.get("old_age_monthly"))
         self.survivor = _monthly(fund.get("survivor_monthly"))
+        self.sickness = _monthly(fund.get("sickness_monthly"))
         self.disability = _monthly(fund.get("disability_monthly"))
         self.jobseeker = fund.get("registered_unemployed") == "1"
         self.grant = _yearly(education.get("allowance_fen")) / 100
@@ -93,6 +78,29 @@ class _Person:
         self.family_allowance = _yearly(civil.get("family_allowance"))
         self.support_received = _yearly(civil.get("transfer_received"))
         self.support_paid = _yearly(civil.get("transfer_paid"))
+        self.child_income = _yearly(civil.get("income_of_under_16"))
+
+    @property
+    def income(self):
+        """What the person adds to the household's disposable income."""
+        return (
+            self.wage
+            + self.business
+            + self.capital
+            - self.tax_adjustment
+            + self.unemployment
+            + self.pension
+            + self.survivor
+            + self.sickness
+            + self.disability
+            + self.grant
+            + self.rents
+            + self.housing_allowance
+            + self.family_allowance
+            + self.support_received
+            + self.child_income
+            - self.support_paid
+        )
 
 
 def _pension_supplement(p):
@@ -148,6 +156,33 @@ def _heating_aid(p):
     )
 
 
+def households(tables):
+    """The members of each household of the register."""
+    found = defaultdict(list)
+    for number, row in tables["public_security"].items():
+        found[row["household_no"]].append(number)
+    return dict(found)
+
+
+def households_under_poverty_line(tables):
+    """The households whose equivalised income is below the line, in exact decimals."""
+    line, below = Decimal("10859.236"), set()
+    for household, members in households(tables).items():
+        people = [_Person(tables, number) for number in members]
+        # The modified OECD scale: the first adult is 0.5 more than the others.
+        size = Decimal("0.5") + sum(Decimal("0.5") if p.age >= 14 else Decimal("0.3") for p in people)
+        if sum(p.income for p in people) < line * size:
+            below.add(household)
+    return below
+
+
+def weighted_share(numbers, tables):
+    """The share of these people among everybody in the register, by survey weights, in per cent."""
+    register = tables["public_security"]
+    weights = {number: Decimal(row["survey_weight"]) for number, row in register.items()}
+    return 100 * sum(weights[number] for number in numbers) / sum(weights.values())
+
+
 # Policy: its recipient, and the test of a person.
 _POLICIES = {
     "pension-supplement": ("social_insurance", _pension_supplement),
@@ -155,11 +190,17 @@ _POLICIES = {
     "jobless-parents-housing": ("civil_affairs", _jobless_parents_housing),
     "heating-aid": ("housing", _heating_aid),
 }
-POLICIES = tuple(_POLICIES)
+UNDER_POVERTY_LINE = "under-poverty-line"  # of households; the recipient keeps their register
+POLICIES = (*_POLICIES, UNDER_POVERTY_LINE)
 
 
 def eligible(policy, tables=None):
     """The normal forms of the recipient's people who are eligible, sorted."""
     tables = records() if tables is None else tables
+    if policy == UNDER_POVERTY_LINE:
+        below = households_under_poverty_line(tables)
+        return sorted(
+            n for household, members in households(tables).items() if household in below for n in members
+        )
     recipient, test = _POLICIES[policy]
     return sorted(number for number in tables[recipient] if test(_Person(tables, number)))

@@ -167,6 +167,27 @@ def test_a_household_register() -> None:
     with pytest.raises(CatalogError) as refused:
         parse(changed(POLICE, "larger: single", "larger: drop"))
     assert "household.larger: 'drop' is not possible here; there is single" in str(refused.value)
+    with pytest.raises(CatalogError) as refused:
+        parse(changed(POLICE, "household: {", "rows: many\n    household: {"))
+    assert str(refused.value) == (
+        PLACE + ":9: tables.residents.household: a household register has one row a person; write rows: one"
+    )
+
+
+def test_the_household_register_of_a_department() -> None:
+    assert parse(TAX).household is None
+    catalog = parse(changed(POLICE, "{column: household_id, at_most: 20, larger: single}", "{column: age}"))
+    assert catalog.household is not None
+    table, household = catalog.household
+    assert table is catalog.tables["residents"]
+    assert (household.column, household.at_most, household.larger) == ("age", 32, "single")
+    second = "  aliens: {source: a.csv, id: n, identifier: opaque, household: {column: h}, columns: {x: {type: date}}}\n"
+    with pytest.raises(CatalogError) as refused:
+        parse(POLICE + second)
+    assert str(refused.value) == (
+        PLACE
+        + ":14: tables.aliens.household: the table residents is a household register too; a department keeps one"
+    )
 
 
 def test_load(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from housing_tables import CATALOG, load
 from second_opinion import completed_years
 
 from veilmatch_policy.errors import PolicyError
-from veilmatch_policy.evaluate import EvaluationError, person_values, truth
+from veilmatch_policy.evaluate import AmountError, Amounts, EvaluationError, amounts, person_values, truth
 from veilmatch_policy.expression import bind
 from veilmatch_policy.sql_types import sql_type
 
@@ -195,6 +195,51 @@ def test_numbers_are_exact(connection, text, expected, column_type):
 def test_completed_years(connection, born, reference, years):
     load(connection, {"people": [{"person": 0, "born": born}]})
     assert value(connection, "years(born)", reference)[0] == years == completed_years(born, reference)
+
+
+def test_amounts_are_whole_numbers_of_the_last_digit(connection):
+    rows = {
+        "people": [
+            {"person": 0, "rent": Decimal("-0.10"), "age": 3},
+            {"person": 1, "unreadable": True},
+            {"person": 2, "rent": Decimal("999.99"), "age": -1},
+        ]
+    }
+    load(connection, rows)
+    found = amounts(connection, bound("rent + age", "amount"), people=4, reference_date=REFERENCE)
+    assert found.values.tolist() == [290, 0, 99899, 0, 0]  # 0 where it is unknown
+    assert found.known.tolist() == [True, False, True, False, False]
+    assert found.readable.tolist() == [True, False, True, True, True]
+    assert found.scale == 2
+    some = found.at(np.array([2, 0, 0, -1]))
+    assert (some.values.tolist(), some.known.tolist()) == (
+        [99899, 290, 290, 0],
+        [True, True, True, False],
+    )
+    assert repr(found) == "Amounts(scale=2)"
+    assert isinstance(some, Amounts)
+
+
+@pytest.mark.parametrize("units", [2**63 - 1, -(2**63)])
+def test_amounts_fit_into_64_bits_or_are_refused(connection, units):
+    load(connection, {"cars": [{"person": 0, "car_value": units}]})
+    found = amounts(connection, bound("car_value", "amount"), people=1, reference_date=REFERENCE)
+    assert found.values.tolist() == [units, 0]
+    further = f"car_value {'+' if units > 0 else '-'} 1"
+    with pytest.raises(AmountError) as refused:
+        amounts(connection, bound(further, "amount"), people=1, reference_date=REFERENCE)
+    assert str(refused.value) == (
+        f"{WHERE}: an amount of somebody is too large to be added up; "
+        "have the ranges of its columns declared, or correct the row"
+    )
+    assert refused.value.exit_code == 4
+
+
+def test_rows_in_another_order_than_people(connection):
+    load(connection, {"people": [{"person": person, "age": person} for person in reversed(range(50))]})
+    found = amounts(connection, bound("age", "amount"), people=50, reference_date=REFERENCE)
+    assert found.values.tolist() == [*range(50), 0]
+    assert answers(connection, "age >= 7", people=50) == [False] * 7 + [True] * 43 + [False]
 
 
 def test_a_defect_says_nothing_of_the_data(connection):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 import duckdb
+import numpy as np
 import pytest
 from housing_tables import CATALOG, load
 from hypothesis import given, reject, settings
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from second_opinion import PARAMETERS, columns_of, second_opinion, write
 
 from veilmatch_policy.errors import PolicyRefusedError
-from veilmatch_policy.evaluate import person_values, truth
+from veilmatch_policy.evaluate import AmountError, amounts, person_values, truth
 from veilmatch_policy.expression import bind
 
 WHERE = "p.yaml: conditions.c.where"
@@ -204,6 +206,7 @@ def test_conditions_agree(connection, node, people, reference, unknown):
     assert found.tolist() == [
         readable and (unknown if answer is None else answer) for answer, readable in opinions
     ], expression.text
+    assert expression.optional or None not in [answer for answer, _ in opinions], expression.text
 
 
 @settings(max_examples=80, deadline=None)
@@ -218,3 +221,24 @@ def test_amounts_agree(connection, node, people, reference):
     assert {kind for _, _, kind in found} == {f"DECIMAL(38,{expression.type.scale})"}, expression.text
     opinions = [second_opinion(node, person, reference) for person in [*people, NOBODY]]
     assert [(number, readable) for number, readable, _ in found] == opinions, expression.text
+    check_units(connection, expression, opinions, reference)
+
+
+def check_units(connection, expression, opinions, reference):
+    """The same in whole numbers of the last digit, and as far from 0 as was said without looking."""
+    units = [
+        None if value is None else int(Fraction(value) * 10**expression.type.scale) for value, _ in opinions
+    ]
+    reach = max((abs(unit) for unit in units if unit is not None), default=0)
+    if any(unit is not None and not -(2**63) <= unit < 2**63 for unit in units):
+        assert expression.largest is None or expression.largest >= reach, expression.text
+        with pytest.raises(AmountError):
+            amounts(connection, expression, people=len(opinions) - 1, reference_date=reference)
+        return
+    found = amounts(connection, expression, people=len(opinions) - 1, reference_date=reference)
+    assert (found.values.dtype, found.scale) == (np.int64, expression.type.scale)
+    assert found.values.tolist() == [unit or 0 for unit in units], expression.text
+    assert found.known.tolist() == [unit is not None for unit in units], expression.text
+    assert found.readable.tolist() == [readable for _, readable in opinions], expression.text
+    assert expression.largest is None or reach <= expression.largest, expression.text
+    assert expression.optional or found.known.all(), expression.text

@@ -14,7 +14,9 @@ BEFORE = POLICY[: POLICY.index("examples:")]
 
 def run(given: str, expect: str, text: str = BEFORE, **changed_catalogs: str) -> int:
     example = f"examples:\n  - {{given: {{{given}}}, expect: {expect}}}\n"
-    return run_examples(check_policy(policy(text + example), catalogs(**changed_catalogs)), REFERENCE_DATE)
+    return run_examples(
+        check_policy(policy(text + example), catalogs(**changed_catalogs), REFERENCE_DATE), REFERENCE_DATE
+    )
 
 
 def refusal(given: str, expect: str, text: str = BEFORE, **changed_catalogs: str) -> str:
@@ -25,11 +27,11 @@ def refusal(given: str, expect: str, text: str = BEFORE, **changed_catalogs: str
 
 
 def test_the_policys_own_examples() -> None:
-    assert run_examples(check_policy(policy(), catalogs()), REFERENCE_DATE) == 3
+    assert run_examples(check_policy(policy(), catalogs(), REFERENCE_DATE), REFERENCE_DATE) == 3
 
 
 def test_a_policy_without_examples() -> None:
-    assert run_examples(check_policy(policy(BEFORE), catalogs()), REFERENCE_DATE) == 0
+    assert run_examples(check_policy(policy(BEFORE), catalogs(), REFERENCE_DATE), REFERENCE_DATE) == 0
 
 
 ELIGIBLE = "police: {age: 65}, tax: {wage_year: 7200}, social: {pension_month: 999.99}"
@@ -120,7 +122,7 @@ def test_an_example_that_cannot_be(given: str, message: str) -> None:
 def test_the_first_failing_example_is_named_by_its_number() -> None:
     text = f"{POLICY}  - {{given: {{{ELIGIBLE}}}, expect: not eligible}}\n"
     with pytest.raises(PolicyRefusedError, match=r"^top-up: examples\.4: expected not eligible"):
-        run_examples(check_policy(policy(text), catalogs()), REFERENCE_DATE)
+        run_examples(check_policy(policy(text), catalogs(), REFERENCE_DATE), REFERENCE_DATE)
 
 
 def test_text_keeps_its_zeros_and_dates_are_dates() -> None:

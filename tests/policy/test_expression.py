@@ -419,6 +419,206 @@ def test_38_digits_are_enough_or_refused(fits, does_not):
         amount(does_not)
 
 
+@pytest.mark.parametrize(
+    ("text", "largest"),
+    [
+        ("rent_year", 100_000_000),  # in cents
+        ("-rent_year + 0.5", 100_000_050),
+        ("rent_year + 0.001", 1_000_000_001),
+        ("round(rent_year * 12, 1)", 120_000_001),
+        ("rent_year * rate", 10**8 * 10**11),
+        ("mileage", 500),  # what no_row says reaches further than the range
+        ("coalesce(mileage, 1000)", 1000),
+        ("CASE WHEN age > car_value THEN 3 ELSE -5 END", 5),  # what decides is not what is added up
+        ("max(area) - min(area)", 2_000_000),
+        ("years(born)", 9998),
+        ("3 * :line", 2_160_150),
+        ("age", None),  # a type alone says nothing
+        ("rent_year + age * 0", None),
+        ("coalesce(mileage, age)", None),
+        ("round(max(floor) * 0.1, 0)", None),
+        ("sum(area)", None),  # of who knows how many rows
+        ("count(*) + 1", None),
+        ("count(kind)", None),
+    ],
+)
+def test_how_far_an_amount_reaches(text, largest):
+    assert amount(text).largest == largest
+    assert condition(f"{text} > 0").largest is None
+
+
+@pytest.mark.parametrize(
+    ("text", "optional"),
+    [
+        ("fee", False),
+        ("fee + 1", False),
+        ("fee * income", True),
+        ("income", True),
+        ("tip", True),  # no_row alone
+        ("bonus", True),  # no_value alone
+        ("-round(income, 1)", True),
+        ("coalesce(income, fee)", False),
+        ("coalesce(income, tip)", True),
+        ("CASE WHEN income > 1 THEN 1 ELSE 0 END", False),
+        ("CASE WHEN fee > 1 THEN 1 END", True),
+        ("CASE WHEN fee > 1 THEN income ELSE 0 END", True),
+        ("years(since)", True),
+        ("count(paid) + count(*)", False),
+        ("sum(paid)", True),  # where every row is empty
+        ("sum(refund)", False),
+        ("sum(late)", False),  # no row is 0
+        ("max(refund)", False),
+        ("max(late)", True),  # no row is missing
+        ("max(refund + late)", True),
+        ("max(2 * refund)", False),
+    ],
+)
+def test_whether_an_amount_can_be_unknown(text, optional):
+    assert bind(text, OPTIONAL, kind="amount", parameters={}, where=WHERE).optional is optional
+
+
+@pytest.mark.parametrize(
+    ("text", "optional"),
+    [
+        ("fee > 1", False),
+        ("fee > income", True),
+        ("fee > 1 AND NOT income > 1", True),
+        ("income IS NULL OR fee IN (1, 2)", False),
+        ("income IN (1, 2)", True),
+        ("fee BETWEEN 1 AND income", True),
+        ("nick LIKE 'a%'", True),
+        ("NOT coalesce(nick, '') LIKE 'a%'", False),
+        ("1 = 1", False),
+    ],
+)
+def test_whether_a_condition_can_be_unknown(text, optional):
+    assert bind(text, OPTIONAL, kind="condition", parameters={}, where=WHERE).optional is optional
+
+
+OPTIONAL = parse_catalog(
+    b"""
+department: bank
+tables:
+  accounts:
+    source: a.csv
+    id: id
+    identifier: opaque
+    columns:
+      fee: {type: integer, missing: 0}
+      income: {type: integer}
+      tip: {type: integer, missing: {no_row: 0, no_value: fail}}
+      bonus: {type: integer, missing: {no_row: fail, no_value: 0}}
+      nick: {type: text}
+      since: {type: date}
+  payments:
+    source: p.csv
+    id: id
+    identifier: opaque
+    rows: many
+    columns:
+      paid: {type: integer}
+      refund: {type: integer, missing: 0}
+      late: {type: integer, missing: {no_row: fail, no_value: 0}}
+""",
+    "bank/catalog.yaml",
+)
+
+
+REGISTER = parse_catalog(
+    b"""
+department: police
+tables:
+  residents:
+    source: r.csv
+    id: id
+    identifier: opaque
+    household: {column: household_id, at_most: 20}
+    columns:
+      age: {type: integer, range: [-1, 130]}
+      adult: {type: boolean}
+      weight: {type: integer}
+  fines:
+    source: f.csv
+    id: id
+    identifier: opaque
+    rows: many
+    columns:
+      fine: {type: decimal(2), range: [0, 1000], missing: 0}
+""",
+    "police/catalog.yaml",
+)
+
+
+def of_household(text, kind="amount", catalog=REGISTER):
+    return bind(text, catalog, kind=kind, parameters=PARAMETERS, where=WHERE, scope="household")
+
+
+def test_a_household_is_asked_in_aggregates():
+    of = of_household(":line * (5 + sum(CASE WHEN age >= 14 THEN 5 ELSE 3 END))")
+    assert (of.scope, of.largest, of.optional) == ("household", 720_050 * (5 + 20 * 5), False)
+    assert of_household("count(age)").largest == 20
+    assert of_household("max(age) + count(adult)").largest == 150
+    assert of_household("max(age)").optional
+    assert of_household("sum(weight)").largest is None
+    assert of_household("sum(fine)").largest is None
+    assert of_household(":line").largest == 720_050
+    assert of_household("count(*) > 3 AND min(age) < 14", "condition", COUNTED).type.kind == "boolean"
+    assert amount("age").scope == "person"
+
+
+COUNTED = parse_catalog(
+    b"""
+department: police
+tables:
+  residents: {source: r.csv, id: id, identifier: opaque, household: {column: h}, columns: {age: {type: integer}}}
+""",
+    "police/catalog.yaml",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("age", "a household has no single 'age'; write max(age), say"),
+        ("max(age) - age", "a household has no single 'age'; write max(age), say"),
+        ("sum(fine) + coalesce(fine, 0)", "a household has no single 'fine'; write max(fine), say"),
+        (
+            "count(*)",
+            "'COUNT(*)' needs one table to count the rows of, police has 2; write count(column) with",
+        ),
+        ("sum(fine * age)", "ranges over the rows of fines and residents; use columns of one table"),
+        ("sum(max(age))", "'MAX(age)' is inside another aggregate"),
+        # Twenty members bound a sum, where ten billion rows would not let it bind.
+        ("sum(weight * 1000000000) * 1000000000", "could leave the 38 digits that are exact: 39 digits"),
+    ],
+)
+def test_what_a_household_is_not_asked(text, says):
+    with pytest.raises(PolicyRefusedError) as refused:
+        of_household(text)
+    assert says in str(refused.value)
+    assert of_household("sum(weight * 1000000000) * 100000000").type.numeric
+
+
+def test_only_a_register_knows_households():
+    with pytest.raises(PolicyRefusedError) as refused:
+        of_household("count(kind)", catalog=CATALOG)
+    assert str(refused.value) == (
+        f"{WHERE}: housing keeps no household register, so it has no household to ask about; "
+        "ask the department that keeps it"
+    )
+    with pytest.raises(PolicyRefusedError) as refused:
+        bind("max(age)", REGISTER, kind="amount", parameters={}, where=WHERE)
+    assert str(refused.value).endswith("write the column itself, or of: household beside it")
+
+
+def test_a_total_over_text_reads_well():
+    with pytest.raises(PolicyRefusedError) as refused:
+        amount("sex")
+    assert str(refused.value) == (
+        f"{WHERE}: an amount is a number, this is text; count with CASE WHEN ... THEN 1 ELSE 0 END"
+    )
+
+
 def test_the_expression_says_what_it_uses():
     text = "car_value > :limit AND age < sum(floor) AND (age > :line OR car_value = 1)"
     expression = condition(text)

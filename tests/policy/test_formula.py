@@ -15,8 +15,10 @@ from veilmatch_policy.formula import (
     Or,
     all_of,
     conjunction,
+    conjuncts,
     names_in,
     parse,
+    under_not,
 )
 
 KNOWN = ("a", "b", "c", "nobody-claims", "低收入", "2b", "android")
@@ -106,7 +108,27 @@ def test_everything_else_is_none(text: str) -> None:
     assert conjunction(parse(text, KNOWN)) is None
 
 
+def test_conjuncts_are_what_an_and_joins_however_nested() -> None:
+    a, b, c = map(Name, "abc")
+    assert conjuncts(parse("(a AND (b OR c)) AND (NOT c AND b)", KNOWN)) == (a, Or((b, c)), Not(c), b)
+    assert conjuncts(parse("a OR b AND c", KNOWN)) == (Or((a, And((b, c)))),)
+
+
 def test_names_and_the_default() -> None:
     assert list(names_in(parse("a AND NOT at_least(1, b, a OR c)", KNOWN))) == ["a", "b", "a", "c"]
     assert all_of(["a"]) == Name("a")
     assert all_of(["a", "b"]) == And((Name("a"), Name("b")))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a AND b OR c", set()),
+        ("a AND NOT b", {"b"}),
+        ("NOT (a OR b AND NOT c)", {"a", "b", "c"}),
+        ("a OR at_least(1, b, c AND 2b)", {"b", "c", "2b"}),
+        ("a AND (b OR NOT a)", {"a"}),
+    ],
+)
+def test_what_stands_under_not_or_at_least(text: str, names: set[str]) -> None:
+    assert under_not(parse(text, KNOWN)) == names

@@ -13,6 +13,7 @@ from policy_world import POLICY, changed
 from veilmatch_policy.errors import PolicyRefusedError
 from veilmatch_policy.formula import And, Name
 from veilmatch_policy.policy import Bound, Parameter, Policy, Purpose, load_policy, parse_policy
+from veilmatch_policy.what_if import Vary
 
 # The example of policies.md.
 HOUSEHOLDS = """\
@@ -102,6 +103,172 @@ def test_defaults() -> None:
     assert policy.eligible == And((Name("a"), Name("b")))
     assert (policy.purpose, policy.reference_date, policy.among, policy.among_at_most) == (None,) * 4
     assert (policy.parameters, policy.examples, policy.min_count, policy.epsilon) == ({}, (), None, None)
+
+
+PERSONS = """\
+policy: p
+recipient: r
+household: {department: police, column: household_id}
+parameters: {line: {value: 100, allow: [50, 200]}, other: 3}
+conditions:
+  grown: {department: police, where: age > 17}
+  a-child: {department: police, of: household, where: min(age) < 14}
+  some-car: {department: cars, where: car_value > 9, members: any}
+  poor: {of: household, total: {tax: wage}, below: ":line"}
+  poor-alone: {total: {tax: wage}, at_most: {bank: savings}}
+  few-savings: {total: {bank: savings}, at_most: 7.50}
+"""
+COUNTED = PERSONS + "reveal: count\n"
+
+
+def test_of_what_a_condition_is_true() -> None:
+    persons = parse(PERSONS)
+    assert {name: persons.grain_of(condition) for name, condition in persons.conditions.items()} == {
+        "grown": "person",
+        "a-child": "household",
+        "some-car": "household",
+        "poor": "household",
+        "poor-alone": "person",
+        "few-savings": "person",
+    }
+    households = parse(HOUSEHOLDS)
+    assert {households.grain_of(condition) for condition in households.conditions.values()} == {"household"}
+    assert households.conditions["pensioner"].of is None
+
+
+def test_the_smallest_count() -> None:
+    assert parse(HOUSEHOLDS).smallest_count == 20
+    assert parse(changed(HOUSEHOLDS, "min_count: 20\n", "")).smallest_count == 10
+    assert parse(changed(HOUSEHOLDS, "min_count: 20", "min_count: 1")).smallest_count == 1
+
+
+def test_the_dealer() -> None:
+    assert parse(PERSONS).dealer is None
+    assert parse(PERSONS + "dealer: post\n").dealer == "post"
+
+
+@pytest.mark.parametrize(
+    ("written", "condition", "bounds"),
+    [
+        ("{line: [50, 72.50, 200]}", "poor", ["50", "72.50", "200"]),
+        ("{poor: [120]}", "poor", ["120"]),
+        ("{few-savings: [-1, 0.001]}", "few-savings", ["-1", "0.001"]),
+    ],
+)
+def test_what_if(written: str, condition: str, bounds: list[str]) -> None:
+    vary = parse(f"{COUNTED}vary: {written}\n").vary
+    assert vary == Vary(condition=condition, bounds=tuple(map(Decimal, bounds)))
+
+
+def test_what_if_of_the_only_bound() -> None:
+    text = changed(COUNTED, "at_most: 7.50", "at_most: {bank: limit}")
+    vary = parse(f"{text}vary: {{bound: [{', '.join(map(str, range(60, 160)))}]}}\n").vary
+    assert vary is not None
+    assert (vary.condition, len(vary.bounds), vary.bounds[-1]) == ("poor", 100, 159)
+    assert parse(COUNTED).vary is None
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("[50]", "vary: one threshold is varied; write {line: [6000, 7000]}, say"),
+        ("{line: [50], poor: [60]}", "vary: one threshold is varied; write {line: [6000, 7000]}, say"),
+        ("{lime: [50]}", "vary.lime: there is no bound 'lime'; did you mean 'line'?"),
+        ("{other: [50]}", "vary.other: there is no bound 'other'; there is few-savings, line, poor"),
+        ("{bound: [50]}", "vary.bound: there are 2 bounds that are numbers; name one"),
+        ("{poor-alone: [50]}", "vary.poor-alone: 'poor-alone' has no number as its bound; vary one that has"),
+        ("{grown: [50]}", "vary.grown: 'grown' has no number as its bound; vary one that has"),
+        ("{line: 50}", "vary.line: the bounds are a list of 1 to 100 numbers; write [6000, 7000], say"),
+        ("{line: []}", "vary.line: the bounds are a list of 1 to 100 numbers; write [6000, 7000], say"),
+        (f"{{few-savings: [{', '.join(map(str, range(101)))}]}}", "vary.few-savings: the bounds are a list of 1 to 100 numbers; write [6000, 7000], say"),
+        ("{line: [50, [60]]}", "vary.line.2: expected one value, found a list"),
+        ("{line: [50, 6e1]}", "vary.line.2: '6e1' is not a number; write plain digits, such as 7200.50"),
+        ("{line: [50, 60, 50.0]}", "vary.line.3: 50.0 stands twice; write each bound once"),
+        ("{line: [50, 201]}", "vary.line.2: 201 is not within [50, 200], which line allows"),
+        ("{poor: [49]}", "vary.poor.1: 49 is not within [50, 200], which line allows"),
+    ],
+)  # fmt: skip
+def test_a_what_if_that_is_none(written: str, message: str) -> None:
+    with pytest.raises(PolicyRefusedError) as refused:
+        parse(f"{COUNTED}vary: {written}\n")
+    assert str(refused.value) == f"p.yaml:13: {message}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "also"),
+    [
+        ("at_most: 7.50", 'at_most: ":line"', "few-savings"),
+        ("age > 17", "'age > :line'", "grown"),
+        ("total: {bank: savings}", "total: {bank: 'savings + :line'}", "few-savings"),
+        ("at_most: {bank: savings}", "at_most: {bank: 'savings - :line'}", "poor-alone"),
+        ("total: {tax: wage}, below", "total: {tax: 'wage + :line'}, below", "poor"),
+    ],
+)
+def test_a_parameter_with_two_uses_is_not_varied(old: str, new: str, also: str) -> None:
+    with pytest.raises(PolicyRefusedError) as refused:
+        parse(f"{changed(COUNTED, old, new)}vary: {{line: [60]}}\n")
+    assert str(refused.value) == (
+        f"p.yaml:13: vary.line: 'line' is used in poor and {also}, and only one bound is varied; "
+        "give that one a parameter of its own"
+    )
+
+
+def test_a_similar_parameter_is_another_one() -> None:
+    text = changed(changed(COUNTED, "age > 17", "'age > :line2'"), "other: 3", "line2: 3")
+    assert parse(f"{text}vary: {{line: [60]}}\n").vary is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("members: any", "members: any, of: household", ":8: conditions.some-car.members: members beside of: household; leave one of them out"),
+        ("members: any", "of: household", ":8: conditions.some-car.of: cars does not keep the household register, police does; write members: every or members: any"),
+        ("household: {dep", "unit: household\nhousehold: {dep", ":11: conditions.poor-alone: a household's total is compared with a number or an expression of police, which keeps the register, not of bank; ask police"),
+        ('below: ":line"', "below: {tax: tax_free}", ":9: conditions.poor: a household's total is compared with a number or an expression of police, which keeps the register, not of tax; ask police"),
+        ("conditions:", "vary: {line: [60]}\nconditions:", ":5: vary: vary is for counts; write reveal: count, or leave it out"),
+        ("conditions:", "dealer: [post]\nconditions:", ":5: dealer: expected one value, found a list"),
+    ],
+)  # fmt: skip
+def test_what_asks_households_in_vain(old: str, new: str, message: str) -> None:
+    with pytest.raises(PolicyRefusedError) as refused:
+        parse(changed(PERSONS, old, new))
+    assert str(refused.value) == "p.yaml" + message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    members: every\n", "", ":17: conditions.nobody-claims: households are eligible, and civil_affairs does not keep their register; other departments' conditions need members: every or any"),
+        ("    unknown: pass\n", "    of: person\n", ":16: conditions.pensioner.of: a condition of persons, where households are eligible; leave of out, or write members: every or any"),
+        ("    of: household\n", "    of: person\n", ":22: conditions.low-household-income.of: a total of persons, where households are eligible; leave of out"),
+    ],
+)  # fmt: skip
+def test_what_households_cannot_be_asked(old: str, new: str, message: str) -> None:
+    with pytest.raises(PolicyRefusedError) as refused:
+        parse(changed(HOUSEHOLDS, old, new))
+    assert str(refused.value) == "p.yaml" + message
+
+
+def test_a_register_may_be_asked_about_its_members_too() -> None:
+    policy = parse(changed(HOUSEHOLDS, "    unknown: pass\n", "    of: person\n    members: any\n"))
+    assert policy.grain_of(policy.conditions["pensioner"]) == "household"
+
+
+def test_an_example_of_a_household() -> None:
+    given = "expect: not-eligible\n"
+    others = "others: [{public_security: {age: 3}}, {tax: [{wage_year: 1}, {}]}]\n    " + given
+    [example] = parse(changed(HOUSEHOLDS, given, others)).examples
+    assert example.others == (
+        {"public_security": ({"age": "3"},)},
+        {"tax": ({"wage_year": "1"}, {})},
+    )
+    text = "policy: p\nrecipient: r\nconditions: {a: {department: d, where: x}}\n"
+    text += "examples: [{given: {d: {x: 1}}, others: [{d: {x: 1}}], expect: eligible}]\n"
+    with pytest.raises(PolicyRefusedError) as refused:
+        parse(text)
+    assert str(refused.value) == (
+        "p.yaml:4: examples.1.others: needs to know the households; write the key household"
+    )
 
 
 def test_numbers_are_exact() -> None:

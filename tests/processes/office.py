@@ -15,13 +15,14 @@ from veilmatch_policy.directory import Directory, open_directory
 from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.manifest import (
     Draft,
-    OutcomeEntry,
     PartyKeys,
     encode_manifest,
+    entries_of,
     open_manifest,
     signed_keys,
 )
-from veilmatch_policy.plan import derive_plan
+from veilmatch_policy.plan import Declarations
+from veilmatch_policy.planning import derive_plan
 from veilmatch_policy.policy import parse_policy
 
 
@@ -46,15 +47,16 @@ class HandDrivenOffice:
         return Nodes(self.directory, self.federation.identity(COORDINATOR), None)
 
     def start_job(self, policy_text: str, *, chunk_ciphertexts: int) -> bytes:
-        """Agree on a manifest with all participants (protocol.md, 7); its hash."""
+        """Agree on a manifest of a policy without totals with all participants (protocol.md, 7); its hash."""
         home = self.federation.home(COORDINATOR)
         newest = "SELECT number, statement, padded FROM epochs ORDER BY number DESC LIMIT 1"
         [(number, statement, padded)] = self.federation.stored(COORDINATOR, newest)
         slots = f"SELECT node, length(slots) / 4 FROM slots WHERE epoch = {number}"  # four bytes a person
         people = dict(self.federation.stored(COORDINATOR, slots))
         opened = reopen_epoch(statement)
-        policy = parse_policy(policy_text.encode(), "policy")
-        plan = derive_plan(policy)
+        source, day = policy_text.encode(), opened.epoch.reference_date
+        # Nobody is asked an amount: what the nodes declare says nothing.
+        plan = derive_plan([parse_policy(source, "policy")], Declarations({}), reference_date=day)
         draft = Draft(
             job=os.urandom(16).hex(),
             federation=self.directory.federation,
@@ -62,12 +64,15 @@ class HandDrivenOffice:
             epoch=opened.context.hex(),
             linkage=opened.epoch.linkage,
             padded=padded,
-            policy=policy_text,
-            reference_date=policy.reference_date or opened.epoch.reference_date,
+            policies=(policy_text,),
+            declarations=(),
+            reference_date=day,
             recipient=plan.recipient,
             recipient_rows=people[plan.recipient],
+            registrar=plan.registrar,
+            dealer=plan.dealer,
             participants=plan.participants,
-            outcomes=tuple(OutcomeEntry(index=o.index, contributors=o.contributors) for o in plan.outcomes),
+            outcomes=entries_of(plan),
             key_bits=2048,
             chunk_ciphertexts=chunk_ciphertexts,
             expires=(datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0),
@@ -75,9 +80,12 @@ class HandDrivenOffice:
         identity = IdentityKey.from_bytes(bytes.fromhex((home / "identity.key").read_text().strip()))
         nodes = self.nodes()
         with nodes.conversation() as conversation:
-            tasks = {name: conversation.prepare(name, draft) for name in plan.participants}
+            tasks = {name: conversation.prepare(name, [source], opened.context) for name in plan.participants}
+            for task in tasks.values():
+                task.declaration()
             keys = in_parallel(
-                {name: task.keys for name, task in tasks.items()}, on_failure=conversation.abort
+                {name: partial(task.keys, draft) for name, task in tasks.items()},
+                on_failure=conversation.abort,
             )
             agreement = AgreementKey.generate().public
             signature = identity.sign(signed_keys(draft, COORDINATOR, agreement, b""))
@@ -88,4 +96,4 @@ class HandDrivenOffice:
                 on_failure=conversation.abort,
             )
         nodes.close()
-        return open_manifest(data, draft, policy, self.directory, own).digest
+        return open_manifest(data, draft, plan, self.directory, own).digest

@@ -72,11 +72,15 @@ class RealFederation:
 
     def link(self, linkage: str = "shared-key", progress: Callable[..., None] = silent) -> Linked:
         """Link a new epoch."""
-        return self.operator.link(linkage, DAY, progress)
+        return self.operator.link(linkage, "union", DAY, progress)
+
+    def submit(self, *policies: str, progress: Callable[..., None] = silent) -> list[dict[str, object]]:
+        """Run policies over the newest epoch, as one job; the coordinator's copies of their results."""
+        return self.operator.run([self.policies[policy].encode() for policy in policies], 2048, progress)
 
     def run(self, policy: str, progress: Callable[..., None] = silent) -> list[str]:
         """Run a policy over the newest epoch; the eligible, as the recipient's file has them."""
-        self.operator.run(self.policies[policy].encode(), 2048, progress)
+        self.submit(policy, progress=progress)
         header, *eligible = (self.out / policy / "eligible.csv").read_text(encoding="utf-8").splitlines()
         assert header == "id"
         return eligible

@@ -3,9 +3,9 @@
 from typing import Final
 
 # The largest messages are one chunk of ciphertexts (default 512 of 768 bytes at 3072 bits: 393,216),
-# one OPRF batch (4,096 elements of 32 bytes: 131,072, and a signature a trustee) and 32,768 pseudonyms
-# of 32 bytes: 1 MiB.  Twice the largest leaves room for what surrounds the payload, and no more than
-# that can a peer make us hold for one message.
+# one OPRF batch (4,096 elements of 32 bytes: 131,072, and a signature a trustee), one round of a circuit
+# (65,536 people: 524,288) and 32,768 pseudonyms of 32 bytes: 1 MiB.  Twice the largest leaves room for
+# what surrounds the payload, and no more than that can a peer make us hold for one message.
 MESSAGE_BYTES: Final = 2 * 1024 * 1024
 
 # Messages that wait in one direction of a work stream before the producer does: one in the making while
@@ -21,6 +21,10 @@ KEEPALIVE_TIMEOUT: Final = 5.0
 # seconds a message (a recipient opens a chunk of 31,232 people in under one); a minute is a peer that
 # hangs.
 STALL: Final = 60.0
+
+# A contributor whose chunks have to wait until slower ones have sent theirs: as long as a job may take, since a
+# dead coordinator is noticed by keepalive and a failed job breaks the stream off.
+TURN: Final = 24 * 3600.0
 
 # TCP and TLS together.  A listener that accepts and says nothing would otherwise hold a call for the 20
 # (client) or 120 (server) seconds that gRPC allows by default.

@@ -42,6 +42,28 @@ LINKAGE_SHARED_KEY: Linkage.ValueType  # 2
 """HMAC under a key that the nodes share (protocol.md, 3 step 5)."""
 Global___Linkage: _TypeAlias = Linkage  # noqa: Y015
 
+class _SlotMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SlotModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SlotMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SLOT_MODE_UNSPECIFIED: _SlotMode.ValueType  # 0
+    SLOT_MODE_UNION: _SlotMode.ValueType  # 1
+    """The coordinator draws a permutation of everybody in any table."""
+    SLOT_MODE_REGISTER: _SlotMode.ValueType  # 2
+    """The federation's register draws an order of its own people; in oprf mode only."""
+
+class SlotMode(_SlotMode, metaclass=_SlotModeEnumTypeWrapper):
+    """How people get their slots (protocol.md, 3 step 4)."""
+
+SLOT_MODE_UNSPECIFIED: SlotMode.ValueType  # 0
+SLOT_MODE_UNION: SlotMode.ValueType  # 1
+"""The coordinator draws a permutation of everybody in any table."""
+SLOT_MODE_REGISTER: SlotMode.ValueType  # 2
+"""The federation's register draws an order of its own people; in oprf mode only."""
+Global___SlotMode: _TypeAlias = SlotMode  # noqa: Y015
+
 @_typing.final
 class AttachRequest(_message.Message):
     """node -> coordinator: this node waits for work."""
@@ -89,18 +111,21 @@ class LinkRequest(_message.Message):
 
     LINKAGE_FIELD_NUMBER: _builtins.int
     REFERENCE_DATE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
     linkage: Global___Linkage.ValueType
     reference_date: _builtins.str
     """Default reference date of the epoch's policies, YYYY-MM-DD."""
+    slots: Global___SlotMode.ValueType
     def __init__(
         self,
         *,
         linkage: Global___Linkage.ValueType = ...,
         reference_date: _builtins.str = ...,
+        slots: Global___SlotMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["linkage", b"linkage", "reference_date", b"reference_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["linkage", b"linkage", "reference_date", b"reference_date", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -108,25 +133,27 @@ Global___LinkRequest: _TypeAlias = LinkRequest  # noqa: Y015
 
 @_typing.final
 class RunRequest(_message.Message):
-    """operator -> coordinator: run one policy over the newest epoch."""
+    """operator -> coordinator: run policies of one recipient over the newest epoch, as one job."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    POLICY_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     KEY_BITS_FIELD_NUMBER: _builtins.int
-    policy: _builtins.bytes
-    """The policy file's bytes."""
     key_bits: _builtins.int
     """Length of the recipient's Paillier modulus in bits: 2048 or 3072."""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The policy files' bytes."""
+
     def __init__(
         self,
         *,
-        policy: _builtins.bytes = ...,
+        policies: _abc.Iterable[_builtins.bytes] | None = ...,
         key_bits: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_bits", b"key_bits", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_bits", b"key_bits", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -224,25 +251,35 @@ Global___Linked: _TypeAlias = Linked  # noqa: Y015
 
 @_typing.final
 class Completed(_message.Message):
-    """coordinator -> operator: the job is complete. Who or how many matched is not the coordinator's to know."""
+    """coordinator -> operator: the job is complete. Who matched is not the coordinator's to know, nor how many where a
+    policy reveals members.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     """The job's name."""
     @_builtins.property
     def report(self) -> _job_pb2.JobReport: ...
+    @_builtins.property
+    def results(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The coordinator's copies of the results (veilmatch_policy.result), JSON, in the order of the policies; each has a
+        number only where its policy reveals a count (protocol.md, 5.5).
+        """
+
     def __init__(
         self,
         *,
         job: _builtins.str = ...,
         report: _job_pb2.JobReport | None = ...,
+        results: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "report", b"report", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from veilmatch_wire.v1 import linkage_pb2 as veilmatch__wire_dot_v1_dot_linkage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bveilmatch_wire/v1/job.proto\x12\x11veilmatch_wire.v1\"\x1c\n\x0bPrepareTask\x12\r\n\x05\x64raft\x18\x01 \x01(\x0c\"A\n\x07JobKeys\x12\x11\n\tagreement\x18\x01 \x01(\x0c\x12\x10\n\x08paillier\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"$\n\x10ManifestDelivery\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"+\n\x10ManifestAccepted\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\")\n\x0e\x43ontributeTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"V\n\x0c\x43ontribution\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"#\n\x08OpenTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\".\n\x0ePresentedSlots\x12\x0e\n\x06\x62itmap\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"D\n\rCombinedChunk\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\"-\n\x0b\x43hunkOpened\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"\xe9\x02\n\tJobReport\x12:\n\x07seconds\x18\x01 \x03(\x0b\x32).veilmatch_wire.v1.JobReport.SecondsEntry\x12?\n\nbytes_sent\x18\x02 \x03(\x0b\x32+.veilmatch_wire.v1.JobReport.BytesSentEntry\x12G\n\x0e\x62ytes_received\x18\x03 \x03(\x0b\x32/.veilmatch_wire.v1.JobReport.BytesReceivedEntry\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0e\x42ytesSentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x34\n\x12\x42ytesReceivedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"8\n\x08\x43onclude\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1c.veilmatch_wire.v1.JobReport\"$\n\tCloseTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"\n\n\x08TaskDoneb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bveilmatch_wire/v1/job.proto\x12\x11veilmatch_wire.v1\x1a\x1fveilmatch_wire/v1/linkage.proto\".\n\x0bPrepareTask\x12\x10\n\x08policies\x18\x01 \x03(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\x0c\"\x1f\n\x08\x44\x65\x63lared\x12\x13\n\x0b\x64\x65\x63laration\x18\x01 \x01(\x0c\"\x1e\n\rDraftDelivery\x12\r\n\x05\x64raft\x18\x01 \x01(\x0c\"A\n\x07JobKeys\x12\x11\n\tagreement\x18\x01 \x01(\x0c\x12\x10\n\x08paillier\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"$\n\x10ManifestDelivery\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"+\n\x10ManifestAccepted\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\")\n\x0e\x43ontributeTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"V\n\x0c\x43ontribution\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"#\n\x08OpenTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\")\n\x0eHouseholdsTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"/\n\x0fHouseholdLabels\x12\x0e\n\x06labels\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"N\n\x0ePresentedSlots\x12\x0e\n\x06\x62itmap\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\x12\x0e\n\x06policy\x18\x03 \x01(\r\x12\x0e\n\x06\x63laims\x18\x04 \x01(\x0c\"D\n\rCombinedChunk\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x01(\x0c\"-\n\x0b\x43hunkOpened\x12\x0f\n\x07outcome\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"J\n\x08\x44\x65\x61lTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\x12\x12\n\nhouseholds\x18\x02 \x01(\r\x12\x11\n\tpresented\x18\x03 \x03(\r\"s\n\x05Seeds\x12\x35\n\x0b\x63oordinator\x18\x01 \x01(\x0b\x32 .veilmatch_wire.v1.SealedMessage\x12\x33\n\trecipient\x18\x02 \x01(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"\"\n\x0b\x43orrections\x12\x13\n\x0b\x63orrections\x18\x01 \x01(\x0c\"S\n\rBeginCircuits\x12.\n\x04seed\x18\x01 \x01(\x0b\x32 .veilmatch_wire.v1.SealedMessage\x12\x12\n\nhouseholds\x18\x02 \x01(\r\"\x15\n\x05Round\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\"\xe9\x02\n\tJobReport\x12:\n\x07seconds\x18\x01 \x03(\x0b\x32).veilmatch_wire.v1.JobReport.SecondsEntry\x12?\n\nbytes_sent\x18\x02 \x03(\x0b\x32+.veilmatch_wire.v1.JobReport.BytesSentEntry\x12G\n\x0e\x62ytes_received\x18\x03 \x03(\x0b\x32/.veilmatch_wire.v1.JobReport.BytesReceivedEntry\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0e\x42ytesSentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x34\n\x12\x42ytesReceivedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"8\n\x08\x43onclude\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1c.veilmatch_wire.v1.JobReport\"$\n\tCloseTask\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\"\n\n\x08TaskDoneb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,38 +38,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_options = b'8\001'
   _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._loaded_options = None
   _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_options = b'8\001'
-  _globals['_PREPARETASK']._serialized_start=50
-  _globals['_PREPARETASK']._serialized_end=78
-  _globals['_JOBKEYS']._serialized_start=80
-  _globals['_JOBKEYS']._serialized_end=145
-  _globals['_MANIFESTDELIVERY']._serialized_start=147
-  _globals['_MANIFESTDELIVERY']._serialized_end=183
-  _globals['_MANIFESTACCEPTED']._serialized_start=185
-  _globals['_MANIFESTACCEPTED']._serialized_end=228
-  _globals['_CONTRIBUTETASK']._serialized_start=230
-  _globals['_CONTRIBUTETASK']._serialized_end=271
-  _globals['_CONTRIBUTION']._serialized_start=273
-  _globals['_CONTRIBUTION']._serialized_end=359
-  _globals['_OPENTASK']._serialized_start=361
-  _globals['_OPENTASK']._serialized_end=396
-  _globals['_PRESENTEDSLOTS']._serialized_start=398
-  _globals['_PRESENTEDSLOTS']._serialized_end=444
-  _globals['_COMBINEDCHUNK']._serialized_start=446
-  _globals['_COMBINEDCHUNK']._serialized_end=514
-  _globals['_CHUNKOPENED']._serialized_start=516
-  _globals['_CHUNKOPENED']._serialized_end=561
-  _globals['_JOBREPORT']._serialized_start=564
-  _globals['_JOBREPORT']._serialized_end=925
-  _globals['_JOBREPORT_SECONDSENTRY']._serialized_start=775
-  _globals['_JOBREPORT_SECONDSENTRY']._serialized_end=821
-  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_start=823
-  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_end=871
-  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_start=873
-  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_end=925
-  _globals['_CONCLUDE']._serialized_start=927
-  _globals['_CONCLUDE']._serialized_end=983
-  _globals['_CLOSETASK']._serialized_start=985
-  _globals['_CLOSETASK']._serialized_end=1021
-  _globals['_TASKDONE']._serialized_start=1023
-  _globals['_TASKDONE']._serialized_end=1033
+  _globals['_PREPARETASK']._serialized_start=83
+  _globals['_PREPARETASK']._serialized_end=129
+  _globals['_DECLARED']._serialized_start=131
+  _globals['_DECLARED']._serialized_end=162
+  _globals['_DRAFTDELIVERY']._serialized_start=164
+  _globals['_DRAFTDELIVERY']._serialized_end=194
+  _globals['_JOBKEYS']._serialized_start=196
+  _globals['_JOBKEYS']._serialized_end=261
+  _globals['_MANIFESTDELIVERY']._serialized_start=263
+  _globals['_MANIFESTDELIVERY']._serialized_end=299
+  _globals['_MANIFESTACCEPTED']._serialized_start=301
+  _globals['_MANIFESTACCEPTED']._serialized_end=344
+  _globals['_CONTRIBUTETASK']._serialized_start=346
+  _globals['_CONTRIBUTETASK']._serialized_end=387
+  _globals['_CONTRIBUTION']._serialized_start=389
+  _globals['_CONTRIBUTION']._serialized_end=475
+  _globals['_OPENTASK']._serialized_start=477
+  _globals['_OPENTASK']._serialized_end=512
+  _globals['_HOUSEHOLDSTASK']._serialized_start=514
+  _globals['_HOUSEHOLDSTASK']._serialized_end=555
+  _globals['_HOUSEHOLDLABELS']._serialized_start=557
+  _globals['_HOUSEHOLDLABELS']._serialized_end=604
+  _globals['_PRESENTEDSLOTS']._serialized_start=606
+  _globals['_PRESENTEDSLOTS']._serialized_end=684
+  _globals['_COMBINEDCHUNK']._serialized_start=686
+  _globals['_COMBINEDCHUNK']._serialized_end=754
+  _globals['_CHUNKOPENED']._serialized_start=756
+  _globals['_CHUNKOPENED']._serialized_end=801
+  _globals['_DEALTASK']._serialized_start=803
+  _globals['_DEALTASK']._serialized_end=877
+  _globals['_SEEDS']._serialized_start=879
+  _globals['_SEEDS']._serialized_end=994
+  _globals['_CORRECTIONS']._serialized_start=996
+  _globals['_CORRECTIONS']._serialized_end=1030
+  _globals['_BEGINCIRCUITS']._serialized_start=1032
+  _globals['_BEGINCIRCUITS']._serialized_end=1115
+  _globals['_ROUND']._serialized_start=1117
+  _globals['_ROUND']._serialized_end=1138
+  _globals['_JOBREPORT']._serialized_start=1141
+  _globals['_JOBREPORT']._serialized_end=1502
+  _globals['_JOBREPORT_SECONDSENTRY']._serialized_start=1352
+  _globals['_JOBREPORT_SECONDSENTRY']._serialized_end=1398
+  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_start=1400
+  _globals['_JOBREPORT_BYTESSENTENTRY']._serialized_end=1448
+  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_start=1450
+  _globals['_JOBREPORT_BYTESRECEIVEDENTRY']._serialized_end=1502
+  _globals['_CONCLUDE']._serialized_start=1504
+  _globals['_CONCLUDE']._serialized_end=1560
+  _globals['_CLOSETASK']._serialized_start=1562
+  _globals['_CLOSETASK']._serialized_end=1598
+  _globals['_TASKDONE']._serialized_start=1600
+  _globals['_TASKDONE']._serialized_end=1610
 # @@protoc_insertion_point(module_scope)

@@ -391,6 +391,122 @@ class Slots(_message.Message):
 Global___Slots: _TypeAlias = Slots  # noqa: Y015
 
 @_typing.final
+class PeopleEvaluated(_message.Message):
+    """node -> coordinator, in register mode in the place of pseudonyms: all of this node's people are evaluated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeopleEvaluated: _TypeAlias = PeopleEvaluated  # noqa: Y015
+
+@_typing.final
+class DrawSlots(_message.Message):
+    """coordinator -> register: the people of all nodes are evaluated; draw the epoch's slots."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrawSlots: _TypeAlias = DrawSlots  # noqa: Y015
+
+@_typing.final
+class RegisterStatement(_message.Message):
+    """register -> coordinator -> all other nodes: what the list that follows must be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """People in the register."""
+    digest: _builtins.bytes
+    """SHA-256 of the whole list, 32 bytes."""
+    signature: _builtins.bytes
+    """Ed25519 by the register over epoch, digest of the epoch's keys, count and digest, 64 bytes."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "digest", b"digest", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterStatement: _TypeAlias = RegisterStatement  # noqa: Y015
+
+@_typing.final
+class RegisterList(_message.Message):
+    """register -> coordinator -> all other nodes: a part of the list, in which a node finds the slots of its own people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    values: _builtins.bytes
+    """HMAC-SHA-256 values, 32 bytes each, in the order of the slots."""
+    last: _builtins.bool
+    """True in the last part."""
+    def __init__(
+        self,
+        *,
+        values: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterList: _TypeAlias = RegisterList  # noqa: Y015
+
+@_typing.final
+class RegisterClaims(_message.Message):
+    """register -> coordinator: a part of the claims, against which the coordinator checks what is presented to it in a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    claims: _builtins.bytes
+    """HMAC-SHA-256 values, 32 bytes each, in the order of the slots."""
+    last: _builtins.bool
+    """True in the last part."""
+    def __init__(
+        self,
+        *,
+        claims: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterClaims: _TypeAlias = RegisterClaims  # noqa: Y015
+
+@_typing.final
 class TrusteeTask(_message.Message):
     """coordinator -> trustee: opens the task "evaluate"; batches of all requesters follow."""
 

@@ -38,6 +38,14 @@ class CoordinatorMessage(_message.Message):
     MANIFEST_FIELD_NUMBER: _builtins.int
     COMBINED_FIELD_NUMBER: _builtins.int
     CONCLUDE_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    HOUSEHOLDS_FIELD_NUMBER: _builtins.int
+    DEAL_FIELD_NUMBER: _builtins.int
+    BEGIN_CIRCUITS_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    DRAW_SLOTS_FIELD_NUMBER: _builtins.int
+    REGISTER_STATEMENT_FIELD_NUMBER: _builtins.int
+    REGISTER_LIST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def link(self) -> _linkage_pb2.LinkTask: ...
     @_builtins.property
@@ -66,6 +74,22 @@ class CoordinatorMessage(_message.Message):
     def combined(self) -> _job_pb2.CombinedChunk: ...
     @_builtins.property
     def conclude(self) -> _job_pb2.Conclude: ...
+    @_builtins.property
+    def draft(self) -> _job_pb2.DraftDelivery: ...
+    @_builtins.property
+    def households(self) -> _job_pb2.HouseholdsTask: ...
+    @_builtins.property
+    def deal(self) -> _job_pb2.DealTask: ...
+    @_builtins.property
+    def begin_circuits(self) -> _job_pb2.BeginCircuits: ...
+    @_builtins.property
+    def round(self) -> _job_pb2.Round: ...
+    @_builtins.property
+    def draw_slots(self) -> _linkage_pb2.DrawSlots: ...
+    @_builtins.property
+    def register_statement(self) -> _linkage_pb2.RegisterStatement: ...
+    @_builtins.property
+    def register_list(self) -> _linkage_pb2.RegisterList: ...
     def __init__(
         self,
         *,
@@ -83,12 +107,20 @@ class CoordinatorMessage(_message.Message):
         manifest: _job_pb2.ManifestDelivery | None = ...,
         combined: _job_pb2.CombinedChunk | None = ...,
         conclude: _job_pb2.Conclude | None = ...,
+        draft: _job_pb2.DraftDelivery | None = ...,
+        households: _job_pb2.HouseholdsTask | None = ...,
+        deal: _job_pb2.DealTask | None = ...,
+        begin_circuits: _job_pb2.BeginCircuits | None = ...,
+        round: _job_pb2.Round | None = ...,
+        draw_slots: _linkage_pb2.DrawSlots | None = ...,
+        register_statement: _linkage_pb2.RegisterStatement | None = ...,
+        register_list: _linkage_pb2.RegisterList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin_circuits", b"begin_circuits", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "deal", b"deal", "draft", b"draft", "draw_slots", b"draw_slots", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "households", b"households", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin_circuits", b"begin_circuits", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "deal", b"deal", "draft", b"draft", "draw_slots", b"draw_slots", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "households", b"households", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link", "epoch_keys_task", "trustee", "prepare", "contribute", "open", "close", "epoch_keys", "confirmations", "batch", "slots", "manifest", "combined", "conclude"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link", "epoch_keys_task", "trustee", "prepare", "contribute", "open", "close", "epoch_keys", "confirmations", "batch", "slots", "manifest", "combined", "conclude", "draft", "households", "deal", "begin_circuits", "round", "draw_slots", "register_statement", "register_list"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -140,6 +172,15 @@ class NodeMessage(_message.Message):
     OPENED_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    DECLARED_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_LABELS_FIELD_NUMBER: _builtins.int
+    SEEDS_FIELD_NUMBER: _builtins.int
+    CORRECTIONS_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    PEOPLE_EVALUATED_FIELD_NUMBER: _builtins.int
+    REGISTER_STATEMENT_FIELD_NUMBER: _builtins.int
+    REGISTER_LIST_FIELD_NUMBER: _builtins.int
+    REGISTER_CLAIMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def link_ready(self) -> _linkage_pb2.LinkReady: ...
     @_builtins.property
@@ -164,6 +205,24 @@ class NodeMessage(_message.Message):
     def done(self) -> _job_pb2.TaskDone: ...
     @_builtins.property
     def refused(self) -> Global___Refused: ...
+    @_builtins.property
+    def declared(self) -> _job_pb2.Declared: ...
+    @_builtins.property
+    def household_labels(self) -> _job_pb2.HouseholdLabels: ...
+    @_builtins.property
+    def seeds(self) -> _job_pb2.Seeds: ...
+    @_builtins.property
+    def corrections(self) -> _job_pb2.Corrections: ...
+    @_builtins.property
+    def round(self) -> _job_pb2.Round: ...
+    @_builtins.property
+    def people_evaluated(self) -> _linkage_pb2.PeopleEvaluated: ...
+    @_builtins.property
+    def register_statement(self) -> _linkage_pb2.RegisterStatement: ...
+    @_builtins.property
+    def register_list(self) -> _linkage_pb2.RegisterList: ...
+    @_builtins.property
+    def register_claims(self) -> _linkage_pb2.RegisterClaims: ...
     def __init__(
         self,
         *,
@@ -179,12 +238,21 @@ class NodeMessage(_message.Message):
         opened: _job_pb2.ChunkOpened | None = ...,
         done: _job_pb2.TaskDone | None = ...,
         refused: Global___Refused | None = ...,
+        declared: _job_pb2.Declared | None = ...,
+        household_labels: _job_pb2.HouseholdLabels | None = ...,
+        seeds: _job_pb2.Seeds | None = ...,
+        corrections: _job_pb2.Corrections | None = ...,
+        round: _job_pb2.Round | None = ...,
+        people_evaluated: _linkage_pb2.PeopleEvaluated | None = ...,
+        register_statement: _linkage_pb2.RegisterStatement | None = ...,
+        register_list: _linkage_pb2.RegisterList | None = ...,
+        register_claims: _linkage_pb2.RegisterClaims | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "corrections", b"corrections", "declared", b"declared", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "household_labels", b"household_labels", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "people_evaluated", b"people_evaluated", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused", "register_claims", b"register_claims", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "seeds", b"seeds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "corrections", b"corrections", "declared", b"declared", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "household_labels", b"household_labels", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "people_evaluated", b"people_evaluated", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused", "register_claims", b"register_claims", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "seeds", b"seeds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link_ready", "epoch_keys_drawn", "confirmation", "batch", "pseudonyms", "job_keys", "accepted", "contribution", "presented", "opened", "done", "refused"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link_ready", "epoch_keys_drawn", "confirmation", "batch", "pseudonyms", "job_keys", "accepted", "contribution", "presented", "opened", "done", "refused", "declared", "household_labels", "seeds", "corrections", "round", "people_evaluated", "register_statement", "register_list", "register_claims"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
