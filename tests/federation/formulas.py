@@ -146,10 +146,21 @@ class _Author:
         kind = self._one_of(kinds)
         if kind == "total":
             condition, lines = self._total(name, unit, first)
+            if unknown == "pass" and not self._declared(condition):
+                unknown = "fail"  # who is beyond a range that nobody declared must not be who passes
         else:
             condition, lines = self._where(kind, unit, first)
         self._policy["conditions"][name] = {**condition, "unknown": unknown == "pass"}
         return lines if unknown is None else [*lines, f"unknown: {unknown}"]
+
+    def _declared(self, condition):
+        """Whether all of a total's amounts have declared ranges."""
+        asked = (
+            [*condition["total"], *condition["bound"][:1]]
+            if isinstance(condition["bound"], tuple)
+            else condition["total"]
+        )
+        return all(self._departments[each].ranged and not self._departments[each].many for each in asked)
 
     def _where(self, kind, unit, first):
         of, members = "household" if kind == "register" else "person", None

@@ -14,6 +14,7 @@ from veilmatch_coordinator.linking import link
 from veilmatch_coordinator.slots import check_claims
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.people import UNKNOWN, SlotTable
+from veilmatch_policy.errors import ManifestError
 
 REGISTER = "police"
 TRUSTEES = ("housing", "police")
@@ -85,15 +86,10 @@ def test_departments_agree_on_the_slots_of_registered_people_and_the_others_drop
     assert again[REGISTER] != order  # a fresh order each epoch
 
 
-def test_after_register_slots_a_union_is_linked_as_ever(federation):
-    linked(federation)
-    federation.link("oprf")
-    stored = federation.store.newest_epoch()
-    assert stored.claims is None
-    assert {name: len(slots) // 4 for name, slots in stored.slots.items()} == stored.people
-    for name in PEOPLE:
-        report = json.loads((federation.out / "reports" / name / "linkage.json").read_text())
-        assert report["outside_register"] is None
+def test_attack_a_union_where_the_directory_names_a_register(federation):
+    """It would show the coordinator, which picks the mode, who is in which table."""
+    with pytest.raises(ManifestError, match="asks for union slots where the directory names a register"):
+        federation.link("oprf")
 
 
 def test_who_is_registered_changes_nothing_that_the_coordinator_sees(tmp_path):

@@ -73,13 +73,17 @@ EXPRESSIONS = {
     "max(fine)": lambda of: max(
         (25 if cell is None else cell for cell in of.cells("fines", "fine")), default=None
     ),
-    "sum(fine) + sum(age)": lambda of: (
-        None
-        if not of.known("residents", "age") and of.cells("residents", "age")
-        else sum(25 if cell is None else cell for cell in of.cells("fines", "fine"))
-        + 100 * sum(of.known("residents", "age"))
+    "sum(fine) + sum(age)": lambda of: fines_and_ages(
+        of.cells("fines", "fine"), of.cells("residents", "age"), of.known("residents", "age")
     ),
 }
+
+
+def fines_and_ages(fines, ages, known):
+    """Both tables are read, also where no age is known."""
+    if ages and not known:
+        return None
+    return sum(25 if cell is None else cell for cell in fines) + 100 * sum(known)
 
 
 class Rows:
