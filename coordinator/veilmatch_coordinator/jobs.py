@@ -325,6 +325,7 @@ def _found(policy: Policy, counts: Counts | None) -> dict[str, object]:
     if policy.vary is None:
         return {"eligible": counts.counts[0], "min_count": policy.smallest_count}
     return {
+        "eligible": None,
         "min_count": policy.smallest_count,
         "vary": [
             {"bound": str(bound), "eligible": count}
