@@ -15,7 +15,7 @@ Job = list[Policy]
 
 
 def jobs_of(policies: Sequence[Policy], catalogs: Mapping[str, Catalog], reference_date: date) -> list[Job]:
-    """Group policies: those of one recipient, register and dealer that share a term, directly or through others.
+    """Group policies that share a term, directly or through others, and have recipient, register, dealer and day in common.
 
     Jobs are in the order of their first policies.  Raises PolicyError where one is refused.
     """
@@ -55,8 +55,8 @@ def _together(job: Job, catalogs: Mapping[str, Catalog], reference_date: date) -
     return [job]
 
 
-def _kind(policy: Policy) -> tuple[str, str, str]:
+def _kind(policy: Policy) -> tuple[str, ...]:
     register = (
         ("", "") if policy.household is None else (policy.household.department, policy.household.column)
     )
-    return (policy.recipient, *register)
+    return (policy.recipient, policy.dealer or "", str(policy.reference_date or ""), *register)

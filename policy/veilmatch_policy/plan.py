@@ -183,7 +183,7 @@ class Plan:
 
     ``registrar`` says who lives with whom, ``dealer`` gives the randomness of the circuits; None where
     nobody is needed.  ``household_at_most`` is the declared size of the largest household,
-    ``reference_date`` is the epoch's.
+    ``reference_date`` is that of all its policies.
     """
 
     recipient: str

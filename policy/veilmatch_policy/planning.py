@@ -50,7 +50,9 @@ def plan_terms(policies: Sequence[Policy], declarations: Declarations, *, refere
     """Derive a plan but for its dealer.  Raises as `derive_plan` does for totals and policies apart."""
     recipient = policies[0].recipient
     registers = {policy.household for policy in policies if policy.household is not None}
-    if len(registers) > 1 or any(policy.recipient != recipient for policy in policies):
+    # The departments' own expressions read it too, and each department's data is read once a job.
+    days = {policy.reference_date or reference_date for policy in policies}
+    if len(registers) > 1 or len(days) > 1 or any(policy.recipient != recipient for policy in policies):
         raise _not_together(policies)
     registrar = next((each.department for each in registers), None)
     household = declarations.household_at_most or LARGEST_HOUSEHOLD
@@ -62,7 +64,7 @@ def plan_terms(policies: Sequence[Policy], declarations: Declarations, *, refere
         registrar=registrar if any(term.grain == "household" for term in terms.terms) else None,
         dealer=None,
         household_at_most=household,
-        reference_date=reference_date,
+        reference_date=days.pop(),
         questions=questions,
         terms=terms.terms,
         policies=planned,
@@ -72,7 +74,7 @@ def plan_terms(policies: Sequence[Policy], declarations: Declarations, *, refere
 def _not_together(policies: Sequence[Policy]) -> PolicyRefusedError:
     return PolicyRefusedError(
         ", ".join(policy.name for policy in policies),
-        "the policies of one job have one recipient, one household register and one dealer",
+        "the policies of one job have one recipient, one household register, one reference date and one dealer",
         "submit them one by one",
     )
 

@@ -352,7 +352,7 @@ def test_a_dealer_that_another_policy_of_the_job_asks():
 
 def test_policies_that_do_not_belong_together():
     message = (
-        "p, q: the policies of one job have one recipient, one household register and one dealer; "
+        "p, q: the policies of one job have one recipient, one household register, one reference date and one dealer; "
         "submit them one by one"
     )
     for old, new in (
