@@ -15,7 +15,7 @@ Job = list[Policy]
 
 
 def jobs_of(policies: Sequence[Policy], catalogs: Mapping[str, Catalog], reference_date: date) -> list[Job]:
-    """Group policies that share a term, directly or through others, and have recipient, register, dealer and day in common.
+    """Group policies that share a term, directly or through others, and recipient, register, dealer and day.
 
     Jobs are in the order of their first policies.  Raises PolicyError where one is refused.
     """
