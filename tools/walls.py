@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("policy", "transport", "node", "coordinator", "cli")
+PACKAGES = ("policy", "evidence", "transport", "node", "coordinator", "cli")
 STUBS, CRYPTO = "veilmatch_wire", "veilmatch_crypto"
 WIRE_MODULES = {"service.py", "client.py"}
 

@@ -58,6 +58,7 @@ class Directory:
     members: Mapping[str, Member]
     purposes: Mapping[str, str]
     digest: bytes
+    root: bytes  # the Ed25519 public key that signed it
     dealers: tuple[str, ...] = ()
     register: str | None = None
 
@@ -174,6 +175,7 @@ def open_directory(data: bytes, signature: bytes, root: bytes, *, oldest: int = 
         file.members,
         file.purposes,
         hashlib.sha256(data).digest(),
+        root,
         file.dealers,
         file.register_node,
     )

@@ -54,6 +54,12 @@ class ManifestError(PolicyError):
     """A draft or manifest is malformed or differs from what this party derived itself."""
 
 
+class ApprovalError(PolicyError):
+    """A decision of a data officer is malformed, unsigned, or does not allow what is asked."""
+
+    exit_code = 5
+
+
 def quoted(text: str) -> str:
     """What an author wrote, in quotation marks, cut to a readable length."""
     return f"'{text}'" if len(text) <= _LONGEST_QUOTE else f"'{text[:_LONGEST_QUOTE]}...'"

@@ -70,22 +70,58 @@ class Declared(_message.Message):
 Global___Declared: _TypeAlias = Declared  # noqa: Y015
 
 @_typing.final
+class SignedDecision(_message.Message):
+    """What a data officer decided about a policy (protocol.md, 7)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPARTMENT_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    department: _builtins.str
+    """Whose officer."""
+    statement: _builtins.bytes
+    """Canonical JSON (veilmatch_policy.approvals)."""
+    signature: _builtins.bytes
+    """Ed25519 by the officer over ("veilmatch/1/decision", statement), 64 bytes."""
+    def __init__(
+        self,
+        *,
+        department: _builtins.str = ...,
+        statement: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["department", b"department", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedDecision: _TypeAlias = SignedDecision  # noqa: Y015
+
+@_typing.final
 class DraftDelivery(_message.Message):
     """coordinator -> node: the draft (protocol.md, 7 step 1)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DRAFT_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
     draft: _builtins.bytes
     """The draft of the manifest, canonical JSON (veilmatch_policy.manifest)."""
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedDecision]:
+        """What other departments' officers decided about its policies, for this one's officer to read."""
+
     def __init__(
         self,
         *,
         draft: _builtins.bytes = ...,
+        decisions: _abc.Iterable[Global___SignedDecision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "draft", b"draft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,6 +136,7 @@ class JobKeys(_message.Message):
     AGREEMENT_FIELD_NUMBER: _builtins.int
     PAILLIER_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
     agreement: _builtins.bytes
     """X25519 public key, fresh for the job, 32 bytes."""
     paillier: _builtins.bytes
@@ -108,16 +145,21 @@ class JobKeys(_message.Message):
     """
     signature: _builtins.bytes
     """Ed25519 by the node over ("veilmatch/1/jobkey", H(draft), name, keys), 64 bytes."""
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedDecision]:
+        """The approvals by which this node takes part, policy by policy; none where all that it reads is open, or nothing."""
+
     def __init__(
         self,
         *,
         agreement: _builtins.bytes = ...,
         paillier: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        approvals: _abc.Iterable[Global___SignedDecision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "paillier", b"paillier", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "approvals", b"approvals", "paillier", b"paillier", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -166,6 +208,87 @@ class ManifestAccepted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ManifestAccepted: _TypeAlias = ManifestAccepted  # noqa: Y015
+
+@_typing.final
+class LogHead(_message.Message):
+    """The newest record of a party's log, signed by it (protocol.md, 7)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTY_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    party: _builtins.str
+    sequence: _builtins.int
+    """Number of the record, from 1."""
+    digest: _builtins.bytes
+    """The record's hash, 32 bytes; it covers all records before it."""
+    signature: _builtins.bytes
+    """Ed25519 by the party over ("veilmatch/1/log-head", party, sequence, digest), 64 bytes."""
+    def __init__(
+        self,
+        *,
+        party: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "party", b"party", "sequence", b"sequence", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogHead: _TypeAlias = LogHead  # noqa: Y015
+
+@_typing.final
+class HeadsTask(_message.Message):
+    """coordinator -> node: opens the task "heads": the newest heads that the coordinator knows, its own among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogHead]: ...
+    def __init__(
+        self,
+        *,
+        heads: _abc.Iterable[Global___LogHead] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeadsTask: _TypeAlias = HeadsTask  # noqa: Y015
+
+@_typing.final
+class LogPart(_message.Message):
+    """node -> coordinator: what the node recorded of a job, the records between them withheld down to their hashes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    lines: _builtins.bytes
+    """Lines of the log (veilmatch_evidence.records)."""
+    last: _builtins.bool
+    """True in the last part."""
+    def __init__(
+        self,
+        *,
+        lines: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogPart: _TypeAlias = LogPart  # noqa: Y015
 
 @_typing.final
 class ContributeTask(_message.Message):
@@ -642,16 +765,22 @@ class CloseTask(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
     manifest_sha256: _builtins.bytes
     """SHA-256 of the manifest, 32 bytes."""
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogHead]:
+        """The newest heads that the coordinator knows, its own among them."""
+
     def __init__(
         self,
         *,
         manifest_sha256: _builtins.bytes = ...,
+        heads: _abc.Iterable[Global___LogHead] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest_sha256", b"manifest_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads", "manifest_sha256", b"manifest_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

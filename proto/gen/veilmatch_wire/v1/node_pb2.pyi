@@ -43,6 +43,7 @@ class CoordinatorMessage(_message.Message):
     DEAL_FIELD_NUMBER: _builtins.int
     BEGIN_CIRCUITS_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
     DRAW_SLOTS_FIELD_NUMBER: _builtins.int
     REGISTER_STATEMENT_FIELD_NUMBER: _builtins.int
     REGISTER_LIST_FIELD_NUMBER: _builtins.int
@@ -85,6 +86,8 @@ class CoordinatorMessage(_message.Message):
     @_builtins.property
     def round(self) -> _job_pb2.Round: ...
     @_builtins.property
+    def heads(self) -> _job_pb2.HeadsTask: ...
+    @_builtins.property
     def draw_slots(self) -> _linkage_pb2.DrawSlots: ...
     @_builtins.property
     def register_statement(self) -> _linkage_pb2.RegisterStatement: ...
@@ -112,15 +115,16 @@ class CoordinatorMessage(_message.Message):
         deal: _job_pb2.DealTask | None = ...,
         begin_circuits: _job_pb2.BeginCircuits | None = ...,
         round: _job_pb2.Round | None = ...,
+        heads: _job_pb2.HeadsTask | None = ...,
         draw_slots: _linkage_pb2.DrawSlots | None = ...,
         register_statement: _linkage_pb2.RegisterStatement | None = ...,
         register_list: _linkage_pb2.RegisterList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin_circuits", b"begin_circuits", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "deal", b"deal", "draft", b"draft", "draw_slots", b"draw_slots", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "households", b"households", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin_circuits", b"begin_circuits", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "deal", b"deal", "draft", b"draft", "draw_slots", b"draw_slots", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "heads", b"heads", "households", b"households", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin_circuits", b"begin_circuits", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "deal", b"deal", "draft", b"draft", "draw_slots", b"draw_slots", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "households", b"households", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin_circuits", b"begin_circuits", "body", b"body", "close", b"close", "combined", b"combined", "conclude", b"conclude", "confirmations", b"confirmations", "contribute", b"contribute", "deal", b"deal", "draft", b"draft", "draw_slots", b"draw_slots", "epoch_keys", b"epoch_keys", "epoch_keys_task", b"epoch_keys_task", "heads", b"heads", "households", b"households", "link", b"link", "manifest", b"manifest", "open", b"open", "prepare", b"prepare", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "slots", b"slots", "trustee", b"trustee"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link", "epoch_keys_task", "trustee", "prepare", "contribute", "open", "close", "epoch_keys", "confirmations", "batch", "slots", "manifest", "combined", "conclude", "draft", "households", "deal", "begin_circuits", "round", "draw_slots", "register_statement", "register_list"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link", "epoch_keys_task", "trustee", "prepare", "contribute", "open", "close", "epoch_keys", "confirmations", "batch", "slots", "manifest", "combined", "conclude", "draft", "households", "deal", "begin_circuits", "round", "heads", "draw_slots", "register_statement", "register_list"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -177,6 +181,8 @@ class NodeMessage(_message.Message):
     SEEDS_FIELD_NUMBER: _builtins.int
     CORRECTIONS_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     PEOPLE_EVALUATED_FIELD_NUMBER: _builtins.int
     REGISTER_STATEMENT_FIELD_NUMBER: _builtins.int
     REGISTER_LIST_FIELD_NUMBER: _builtins.int
@@ -216,6 +222,10 @@ class NodeMessage(_message.Message):
     @_builtins.property
     def round(self) -> _job_pb2.Round: ...
     @_builtins.property
+    def head(self) -> _job_pb2.LogHead: ...
+    @_builtins.property
+    def log(self) -> _job_pb2.LogPart: ...
+    @_builtins.property
     def people_evaluated(self) -> _linkage_pb2.PeopleEvaluated: ...
     @_builtins.property
     def register_statement(self) -> _linkage_pb2.RegisterStatement: ...
@@ -243,16 +253,18 @@ class NodeMessage(_message.Message):
         seeds: _job_pb2.Seeds | None = ...,
         corrections: _job_pb2.Corrections | None = ...,
         round: _job_pb2.Round | None = ...,
+        head: _job_pb2.LogHead | None = ...,
+        log: _job_pb2.LogPart | None = ...,
         people_evaluated: _linkage_pb2.PeopleEvaluated | None = ...,
         register_statement: _linkage_pb2.RegisterStatement | None = ...,
         register_list: _linkage_pb2.RegisterList | None = ...,
         register_claims: _linkage_pb2.RegisterClaims | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "corrections", b"corrections", "declared", b"declared", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "household_labels", b"household_labels", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "people_evaluated", b"people_evaluated", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused", "register_claims", b"register_claims", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "seeds", b"seeds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "corrections", b"corrections", "declared", b"declared", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "head", b"head", "household_labels", b"household_labels", "job_keys", b"job_keys", "link_ready", b"link_ready", "log", b"log", "opened", b"opened", "people_evaluated", b"people_evaluated", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused", "register_claims", b"register_claims", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "seeds", b"seeds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "corrections", b"corrections", "declared", b"declared", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "household_labels", b"household_labels", "job_keys", b"job_keys", "link_ready", b"link_ready", "opened", b"opened", "people_evaluated", b"people_evaluated", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused", "register_claims", b"register_claims", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "seeds", b"seeds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "body", b"body", "confirmation", b"confirmation", "contribution", b"contribution", "corrections", b"corrections", "declared", b"declared", "done", b"done", "epoch_keys_drawn", b"epoch_keys_drawn", "head", b"head", "household_labels", b"household_labels", "job_keys", b"job_keys", "link_ready", b"link_ready", "log", b"log", "opened", b"opened", "people_evaluated", b"people_evaluated", "presented", b"presented", "pseudonyms", b"pseudonyms", "refused", b"refused", "register_claims", b"register_claims", "register_list", b"register_list", "register_statement", b"register_statement", "round", b"round", "seeds", b"seeds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link_ready", "epoch_keys_drawn", "confirmation", "batch", "pseudonyms", "job_keys", "accepted", "contribution", "presented", "opened", "done", "refused", "declared", "household_labels", "seeds", "corrections", "round", "people_evaluated", "register_statement", "register_list", "register_claims"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["link_ready", "epoch_keys_drawn", "confirmation", "batch", "pseudonyms", "job_keys", "accepted", "contribution", "presented", "opened", "done", "refused", "declared", "household_labels", "seeds", "corrections", "round", "head", "log", "people_evaluated", "register_statement", "register_list", "register_claims"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
