@@ -1,48 +1,19 @@
 """The command `veilmatch` (policies.md, "Commands" and "Exit codes")."""
 
-import json
 import logging
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import structlog
 import typer
 
 from veilmatch import show
-from veilmatch.departments import catalogs_of, check_everything, load_departments, load_policies, today
-from veilmatch.grouping import jobs_of, needs_extra_dealer
-from veilmatch_policy.check import check_policy
-from veilmatch_policy.examples import run_examples
-from veilmatch_policy.words import cost_in_words, learned_in_words, plan_in_words, stale_in_words
-
-
-class LinkageMode(StrEnum):
-    """How people are matched (protocol.md, 3)."""
-
-    oprf = "oprf"
-    shared_key = "shared-key"
-
-
-class SlotMode(StrEnum):
-    """Whose people have slots (protocol.md, 3 step 4)."""
-
-    union = "union"
-    register = "register"
-
-
-class KeyBits(StrEnum):
-    """Length of the Paillier modulus."""
-
-    short = "2048"
-    usual = "3072"
-
+from veilmatch.commands import coordinator, local, node, policy
 
 _INTERRUPTED = 130  # exit code: 128 and the signal's number, as shells count
 
@@ -52,19 +23,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-policy_app = typer.Typer(help="Policies: check one before it is sent anywhere.", no_args_is_help=True)
-local_app = typer.Typer(help="A whole federation on this machine.", no_args_is_help=True)
-node_app = typer.Typer(help="A department's node.", no_args_is_help=True)
-coordinator_app = typer.Typer(help="The coordinating office.", no_args_is_help=True)
-app.add_typer(policy_app, name="policy")
-app.add_typer(local_app, name="local")
-app.add_typer(node_app, name="node")
-app.add_typer(coordinator_app, name="coordinator")
-
-Departments = Annotated[
-    Path, typer.Option(help="Folder with one folder a department (catalog.yaml and its data).")
-]
-Config = Annotated[Path, typer.Option(help="The service's configuration file (docs/configuration.md).")]
+app.add_typer(policy.app, name="policy")
+app.add_typer(local.app, name="local")
+app.add_typer(node.app, name="node")
+app.add_typer(coordinator.app, name="coordinator")
 
 
 @app.command()
@@ -75,86 +37,6 @@ def demo(
     from veilmatch.demo import run  # noqa: PLC0415  only the demo reads departments' data in this process
 
     run(out)
-
-
-@policy_app.command("check")
-def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], departments: Departments) -> None:
-    """Refuse what can be refused without running; run the examples; say what each department would do."""
-    catalogs = catalogs_of(load_departments(departments))
-    parsed = load_policies([policy])[0]
-    checked = check_policy(parsed, catalogs, today())
-    reference_date = parsed.reference_date or today()
-    examples = run_examples(checked, reference_date)
-    show.lines(
-        f"{parsed.name}, version {parsed.version}: {parsed.title}",
-        [f"{examples} worked examples come out as expected"],
-    )
-    show.lines("What each department does", plan_in_words(checked))
-    show.lines("What it costs", cost_in_words(checked))
-    show.lines("What each party learns", learned_in_words(checked, reference_date))
-    stale = stale_in_words(checked, today())
-    if stale:
-        show.lines("Warning: data that is too old", stale)
-
-
-@local_app.command("run")
-def local_run(
-    policies: Annotated[list[Path], typer.Argument(help="Policy files, run in this order over one linkage.")],
-    departments: Departments,
-    out: Annotated[Path, typer.Option(help="Folder for results, reports, evidence and logs.")],
-    linkage: Annotated[LinkageMode, typer.Option(help="How people are matched.")] = LinkageMode.oprf,
-    key_bits: Annotated[
-        KeyBits, typer.Option(help="Length of the recipient's Paillier modulus.")
-    ] = KeyBits.usual,
-    slots: Annotated[
-        SlotMode, typer.Option(help="Whose people get slots: everybody's, or the household register's alone.")
-    ] = SlotMode.union,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes of each member.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
-) -> None:
-    """Run policies in a whole federation on this machine, one process a member, mutual TLS between them."""
-    from veilmatch.running import RunSettings, local_federation, register_of  # noqa: PLC0415  needs gRPC, which `policy check` does not
-
-    parsed = load_policies(policies)
-    loaded = load_departments(departments)
-    check_everything(loaded, parsed)
-    settings = RunSettings(linkage.value, int(key_bits.value), workers, slots.value)
-    register = register_of(parsed, settings)
-    catalogs = catalogs_of(loaded)
-    jobs = jobs_of(parsed, catalogs, today())
-    extra_dealer = needs_extra_dealer(jobs, catalogs, today())
-    show.trust(extra_dealer=extra_dealer)
-    results: dict[str, dict[str, object]] = {}
-    with local_federation(loaded, out, settings, extra_dealer=extra_dealer, register=register) as federation:
-        with show.bars(f"Linkage: {settings.linkage}") as bars:
-            federation.link(settings, bars.step)
-        for job in jobs:
-            with show.bars("; ".join(f"{policy.name}: {policy.title}" for policy in job)) as bars:
-                found = federation.run(job, settings.key_bits, bars.step)
-            results |= {policy.name: result for policy, result in zip(job, found, strict=True)}
-    ordered = [results[policy.name] for policy in parsed]
-    if as_json:
-        show.output.print_json(json.dumps(ordered, ensure_ascii=False))
-    else:
-        show.results([show.row_of(result) for result in ordered])
-
-
-@node_app.command("serve")
-def node_serve(config: Config) -> None:
-    """Run a department's node until it is told to stop."""
-    from veilmatch_node.serve import serve  # noqa: PLC0415  a process loads its own role only: half the start
-
-    serve(config)
-    _leave()
-
-
-@coordinator_app.command("serve")
-def coordinator_serve(config: Config) -> None:
-    """Run the coordinator until it is told to stop."""
-    from veilmatch_coordinator.serve import serve  # noqa: PLC0415  same
-
-    serve(config)
-    _leave()
 
 
 def main() -> None:
@@ -186,12 +68,6 @@ def _one_line() -> Iterator[None]:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
         _refuse(f"veilmatch: internal error ({where}); please report this line", 1)
-
-
-def _leave() -> NoReturn:
-    # A task whose call was cut may still be inside DuckDB or Arrow, in a thread of its own.  Python's own end
-    # would tear the thread out there and abort the process; what must last is on disk already.
-    os._exit(0)
 
 
 def _refuse(text: str, exit_code: int) -> None:

@@ -1,0 +1,26 @@
+"""`veilmatch node`: a department's node."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from veilmatch.commands.leaving import leave
+
+app = typer.Typer(help="A department's node.", no_args_is_help=True)
+
+Config = Annotated[Path, typer.Option(help="The node's configuration file (docs/configuration.md).")]
+
+
+@app.callback()
+def _group() -> None:
+    """A department's node."""
+
+
+@app.command("serve")
+def node_serve(config: Config) -> None:
+    """Run a department's node until it is told to stop."""
+    from veilmatch_node.serve import serve  # noqa: PLC0415  a process loads its own role only: half the start
+
+    serve(config)
+    leave()
