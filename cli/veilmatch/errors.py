@@ -11,6 +11,12 @@ class UsageError(CommandError):
     """The command line is wrong."""
 
 
+class DocumentRefusedError(CommandError):
+    """What a member and the root of a federation send each other is not what it should be."""
+
+    exit_code = 3
+
+
 class ProcessError(CommandError):
     """A member's process did not start or ended."""
 

@@ -13,7 +13,7 @@ import structlog
 import typer
 
 from veilmatch import show
-from veilmatch.commands import coordinator, local, node, policy
+from veilmatch.commands import coordinator, epoch, federation, job, local, node, policy
 
 _INTERRUPTED = 130  # exit code: 128 and the signal's number, as shells count
 
@@ -27,6 +27,9 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(local.app, name="local")
 app.add_typer(node.app, name="node")
 app.add_typer(coordinator.app, name="coordinator")
+app.add_typer(federation.app, name="federation")
+app.add_typer(epoch.app, name="epoch")
+app.add_typer(job.app, name="job")
 
 
 @app.command()

@@ -77,7 +77,8 @@ class LocalRun:
         The recipient has written those of policies that reveal members; a count is the coordinator's to
         know, and the office's operator, who runs this, writes it.
         """
-        copies = self._operator.run([policy.source for policy in job], key_bits, progress)
+        submission = self._operator.submit([policy.source for policy in job], key_bits)
+        copies = self._operator.watch(submission.job, progress)
         results = []
         for policy, copy in zip(job, copies, strict=True):
             path = self.out / policy.name / "result.json"

@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:  # the module needs gRPC, and what is shown does not
+    from veilmatch.client import Submission
 
 _STAGES = {"link": "rows linked", "contribute": "slots contributed", "open": "slots opened"}
 
@@ -79,11 +83,61 @@ def results(rows: Sequence[Row]) -> None:
     output.print(table)
 
 
+class States:
+    """Tells a job's states as they change."""
+
+    def __init__(self) -> None:
+        self._told: tuple[str, str] | None = None
+
+    def tell(self, job: "Submission") -> None:
+        """Print a state, with its reason, unless it was the last one."""
+        if self._told != (job.state, job.reason):
+            self._told = (job.state, job.reason)
+            messages.print(f"  {job.state}{f': {job.reason}' if job.reason else ''}", soft_wrap=True)
+
+
+def jobs(submissions: Sequence["Submission"]) -> None:
+    """Print a table of jobs."""
+    table = Table()
+    for heading in ("job", "state"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("policies", "recipient", "submitted (UTC)"):
+        table.add_column(heading)
+    for each in submissions:
+        table.add_row(each.job, each.state, ", ".join(each.policies), each.recipient, _minute(each.submitted))
+    output.print(table)
+
+
+def job(submission: "Submission") -> None:
+    """Print what there is to say about a job."""
+    times = (submission.submitted, submission.started, submission.ended)
+    said = {
+        "state": submission.state,
+        "reason": submission.reason,
+        "policies": ", ".join(submission.policies),
+        "recipient": submission.recipient,
+        "operator": submission.operator,
+        "key": f"{submission.key_bits} bits",
+        "epoch": submission.epoch,
+        "submitted, started, ended (UTC)": ", ".join(_minute(time) if time else "-" for time in times),
+    }
+    lines(f"Job {submission.job}", [f"{name}: {value}" for name, value in said.items() if value])
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
 def lines(heading: str, texts: Sequence[str]) -> None:
     """Print a heading and lines below it."""
     output.print(heading, style="bold")
     for text in texts:
         output.print(f"  {text}", soft_wrap=True)
+
+
+def spoken(digest: str) -> str:
+    """A fingerprint as people read it to each other: groups of four digits."""
+    return " ".join(digest[start : start + 4] for start in range(0, len(digest), 4))
 
 
 def trust(*, extra_dealer: bool) -> None:

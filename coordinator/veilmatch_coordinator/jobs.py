@@ -9,45 +9,39 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from veilmatch_coordinator.client import Conversation, Nodes, PrepareTask
+from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.combination import Combiner
+from veilmatch_coordinator.control import Control
 from veilmatch_coordinator.deciding import Deciding
+from veilmatch_coordinator.drafting import Drafting
 from veilmatch_coordinator.errors import JobError, NodeFailedError
 from veilmatch_coordinator.evidence import JobEvidence
+from veilmatch_coordinator.heads import Heads
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.pipeline import Pipeline
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
 from veilmatch_crypto import AgreementKey, IdentityKey, KeyRefusedError
-from veilmatch_policy.declarations import DepartmentEntry, declarations_of
+from veilmatch_evidence.errors import EvidenceError
+from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import OpenEpoch, reopen_epoch
+from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.manifest import (
-    CHUNK_CIPHERTEXTS,
     MOST_POLICIES,
-    Draft,
     Manifest,
-    PartyKeys,
-    encode_manifest,
-    entries_of,
-    open_manifest,
-    signed_keys,
 )
-from veilmatch_policy.plan import Plan
-from veilmatch_policy.planning import derive_plan
 from veilmatch_policy.policy import Policy, parse_policy
 from veilmatch_policy.program import Counts
-from veilmatch_policy.questions import ask
 from veilmatch_policy.result import content_digest, result_document
 
 _log = structlog.get_logger(__name__)
@@ -82,8 +76,12 @@ class Jobs:
         nodes: Nodes,
         executor: Executor,
         evidence: Path,
+        log: EvidenceLog,
     ) -> None:
         self._name = directory.coordinator
+        self._log = log
+        self._drafting = Drafting(identity, directory)
+        self._heads = Heads(log, directory)
         self._identity = identity
         self._directory = directory
         self._store = store
@@ -91,12 +89,24 @@ class Jobs:
         self._executor = executor
         self._evidence = evidence
 
-    def run(self, sources: Sequence[bytes], key_bits: int, progress: Progress) -> JobReport:
+    def run(
+        self,
+        sources: Sequence[bytes],
+        key_bits: int,
+        progress: Progress,
+        *,
+        job: str,
+        operator: str,
+        control: Control,
+    ) -> JobReport:
         """Run policies of one recipient over the newest epoch, as one job.
 
-        Raises PolicyError where a policy is refused, JobError or NodeFailedError where the job
-        ends without a result; its keys and ciphertexts are erased either way.
+        ``job`` is its name, ``operator`` the member that submitted it.  Raises WaitingForApprovalError where
+        data officers must decide first, PolicyError where a policy is refused, JobError or NodeFailedError
+        where the job ends without a result, and something else where ``control`` broke it off; its keys and
+        ciphertexts are erased either way.
         """
+        self._log.require_writable()  # what cannot be written down is not done (protocol.md, 7)
         if not 1 <= len(sources) <= MOST_POLICIES:
             raise JobError(
                 f"job: {len(sources)} policies are not one job; submit 1 to {MOST_POLICIES} at once"
@@ -118,17 +128,24 @@ class Jobs:
         agreement, secret = AgreementKey.generate(), os.urandom(32)
         with ExitStack() as afterwards:
             with self._nodes.conversation() as conversation:
-                drawn = self._draw_up(conversation, policies, opened, epoch, key_bits, agreement)
+                with control.over(conversation):
+                    drawn = self._drafting.draw_up(
+                        conversation, policies, opened, epoch, key_bits, agreement, job
+                    )
+                control.begun()
                 manifest = drawn.manifest
                 combiner = self._combiner(manifest, agreement, secret)
                 self._store.start_job(manifest.digest, drawn.data, _modulus(manifest))
+                evidence = JobEvidence(
+                    self._evidence / policies[0].name / job, manifest, self._log, self._identity
+                )
+                afterwards.callback(evidence.finish)
+                afterwards.callback(self._drafting.forget, job)
                 # Before any node has the manifest: whoever accepts it is told to close, also where another refuses.
-                afterwards.callback(self._erase, manifest)
-                evidence = JobEvidence(self._evidence / policies[0].name / manifest.draft.job)
-                afterwards.callback(evidence.digests)
-                evidence.manifest(drawn.data)
-                _deliver(drawn.tasks, manifest, drawn.data)
-            return self._compute(manifest, combiner, agreement, evidence, epoch, progress, started)
+                afterwards.callback(self._erase, manifest, evidence)
+                evidence.begin(drawn, self._directory, opened, operator)
+                drawn.deliver()
+            return self._compute(manifest, combiner, agreement, evidence, epoch, progress, started, control)
 
     def _compute(
         self,
@@ -139,6 +156,7 @@ class Jobs:
         epoch: StoredEpoch,
         progress: Progress,
         started: float,
+        control: Control,
     ) -> JobReport:
         pipeline = Pipeline(
             manifest,
@@ -151,7 +169,7 @@ class Jobs:
             progress=progress,
             epoch=epoch,
         )
-        with self._nodes.conversation() as conversation:
+        with self._nodes.conversation() as conversation, control.over(conversation):
             recipient = conversation.open(manifest.draft.recipient, manifest.digest)
             presented = pipeline.run(conversation, recipient)
             seconds = {"linkage": epoch.seconds, **pipeline.seconds, "circuit": 0.0}
@@ -177,6 +195,9 @@ class Jobs:
                 )
                 for number, policy in enumerate(manifest.policies)
             ]
+            for policy in manifest.policies:
+                if policy.reveal == "count":
+                    evidence.delivered(policy)
             self._store.keep_counts(
                 bytes.fromhex(manifest.draft.epoch),
                 {
@@ -186,131 +207,34 @@ class Jobs:
                 },
             )
             recipient.conclude(seconds, traffic)
-        evidence.report(manifest.digest, copies)
+        evidence.report(copies)
         return JobReport(manifest.draft.job, seconds, traffic.sent, traffic.received, copies)
 
-    def _erase(self, manifest: Manifest) -> None:
-        """Close the job everywhere (4.7).  A node that cannot be reached erases at the manifest's expiry."""
+    def _erase(self, manifest: Manifest, evidence: JobEvidence) -> None:
+        """Close the job everywhere (4.7), and collect what each party recorded of it (7).
+
+        A node that cannot be reached erases at the manifest's expiry; its records are missing from the evidence.
+        """
         self._store.close_job(manifest.digest)
         with self._nodes.conversation() as conversation:
+            heads = self._heads.known()
 
             def close(name: str) -> None:
                 try:
-                    conversation.close_job(name, manifest.digest)
-                except NodeFailedError:
-                    _log.warning("job not closed", node=name, job=manifest.draft.job)
+                    head, recorded = conversation.close_job(name, manifest.digest, heads)
+                    self._heads.take(name, head)
+                    evidence.recorded(name, recorded)
+                except (NodeFailedError, EvidenceError) as error:
+                    _log.warning("job not closed", node=name, job=manifest.draft.job, reason=str(error))
 
             calls = {name: partial(close, name) for name in manifest.draft.participants}
             in_parallel(calls, on_failure=conversation.abort)
-
-    def _draw_up(
-        self,
-        conversation: Conversation,
-        policies: Sequence[Policy],
-        epoch: OpenEpoch,
-        stored: StoredEpoch,
-        key_bits: int,
-        agreement: AgreementKey,
-    ) -> "_DrawnUp":
-        """Declarations, draft, keys from all (7, steps 0 to 2); the manifest and its bytes."""
-        day = epoch.epoch.reference_date
-        asked = {question.department for question in ask(policies, day)}
-        asked |= {policy.recipient for policy in policies}
-        asked |= {policy.household.department for policy in policies if policy.household is not None}
-        sources = [policy.source for policy in policies]
-
-        def prepare(names: Iterable[str]) -> dict[str, PrepareTask]:
-            for name in names:
-                if name not in epoch.epoch.nodes:
-                    raise JobError(f"job: {name} is no node of the federation; correct the policy")
-            return {name: conversation.prepare(name, sources, epoch.context) for name in sorted(names)}
-
-        tasks = prepare(asked)
-        declared = in_parallel(
-            {name: task.declaration for name, task in tasks.items()}, on_failure=conversation.abort
-        )
-        entries = tuple(declared[name] for name in sorted(declared))
-        plan = derive_plan(
-            policies,
-            declarations_of(entries, policies, day),
-            reference_date=day,
-            dealers=self._directory.may_deal,
-            register=epoch.epoch.register,
-        )
-        dealer = prepare({plan.dealer} if plan.dealer is not None else set())
-        in_parallel({name: task.declaration for name, task in dealer.items()}, on_failure=conversation.abort)
-        tasks |= dealer
-        draft = self._draft(plan, entries, epoch, stored, key_bits)
-        drafted = draft.encode()
-        keys = in_parallel(
-            {name: partial(tasks[name].keys, drafted) for name in draft.participants},
-            on_failure=conversation.abort,
-        )
-        signature = self._identity.sign(signed_keys(drafted, self._name, agreement.public, b""))
-        own = PartyKeys(name=self._name, agreement=agreement.public.hex(), signature=signature.hex())
-        data = encode_manifest(drafted, {**keys, self._name: own})
-        manifest = open_manifest(data, drafted, plan, self._directory, own)
-        return _DrawnUp(manifest, data, {name: tasks[name] for name in draft.participants})
 
     def _combiner(self, manifest: Manifest, agreement: AgreementKey, secret: bytes) -> Combiner:
         try:
             return Combiner(manifest, coordinator=self._name, agreement=agreement, secret=secret)
         except KeyRefusedError as error:
             raise JobError(f"job: a key that a party gave is refused ({error}); check its release") from None
-
-    def _draft(
-        self,
-        plan: Plan,
-        entries: tuple[DepartmentEntry, ...],
-        epoch: OpenEpoch,
-        stored: StoredEpoch,
-        key_bits: int,
-    ) -> Draft:
-        return Draft.model_validate(
-            {
-                "job": os.urandom(16).hex(),
-                "federation": self._directory.federation,
-                "directory": self._directory.digest.hex(),
-                "epoch": epoch.context.hex(),
-                "linkage": epoch.epoch.linkage,
-                "padded": stored.padded,
-                "policies": tuple(planned.policy.source.decode() for planned in plan.policies),
-                "declarations": entries,
-                "reference_date": epoch.epoch.reference_date,
-                "recipient": plan.recipient,
-                "recipient_rows": stored.people[plan.recipient],
-                "registrar": plan.registrar,
-                "dealer": plan.dealer,
-                "participants": plan.participants,
-                "outcomes": entries_of(plan),
-                "key_bits": key_bits,
-                "chunk_ciphertexts": CHUNK_CIPHERTEXTS,
-                "expires": (datetime.now(UTC) + _EXPIRES).replace(microsecond=0),
-            }
-        )
-
-
-@dataclass(frozen=True)
-class _DrawnUp:
-    """A manifest, its bytes, and the tasks of the parties that wait for it."""
-
-    manifest: Manifest
-    data: bytes
-    tasks: Mapping[str, PrepareTask]
-
-
-def _deliver(tasks: Mapping[str, PrepareTask], manifest: Manifest, data: bytes) -> None:
-    """Manifest to all (7, step 3).
-
-    Where one refuses, the others are waited for, not broken off: who is in the middle of accepting
-    when it is told to close would keep the job.
-    """
-    accepted = in_parallel(
-        {name: partial(task.accept, data) for name, task in tasks.items()}, on_failure=lambda _: None
-    )
-    for name, digest in accepted.items():
-        if digest != manifest.digest:
-            raise JobError(f"job: {name} accepted another manifest; check who is on the line")
 
 
 def _modulus(manifest: Manifest) -> bytes:

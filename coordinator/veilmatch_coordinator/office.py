@@ -1,24 +1,44 @@
-"""What the coordinating office can have done: link a new epoch, run a policy over the newest one."""
+"""What the coordinating office can have done: link a new epoch, queue policies as jobs, see to them."""
 
+import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from veilmatch_coordinator.client import Nodes
-from veilmatch_coordinator.errors import JobError, RequestError
+from veilmatch_coordinator.control import Step
+from veilmatch_coordinator.dispatch import Dispatcher
+from veilmatch_coordinator.errors import RequestError
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, Progress, link
-from veilmatch_coordinator.store import CoordinatorStore
+from veilmatch_coordinator.queue import Limits, State, Submission
+from veilmatch_coordinator.store import CoordinatorStore, EpochFigures
+from veilmatch_coordinator.turns import Turns
 from veilmatch_crypto import KEY_BITS, IdentityKey
+from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.directory import Directory
-from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, signed_statement
+from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, reopen_epoch, signed_statement
+from veilmatch_policy.manifest import MOST_POLICIES
+from veilmatch_policy.policy import parse_policy
+
+MOST_LISTED = 1000  # jobs in one answer, which is one message
+_ENDED_WITHIN = 3.0  # seconds that running jobs have to close at the nodes when the coordinator is stopped
+
+
+@dataclass(frozen=True)
+class NewestEpoch:
+    """The newest epoch: its statement, and what the linkage found."""
+
+    statement: Epoch
+    figures: EpochFigures
 
 
 class Office:
-    """The coordinator's work, one thing at a time."""
+    """The coordinator's work, as its operators ask for it."""
 
     def __init__(
         self,
@@ -29,28 +49,54 @@ class Office:
         nodes: Nodes,
         executor: Executor,
         evidence: Path,
+        log: EvidenceLog,
+        limits: Limits,
     ) -> None:
+        """Take the parts; nothing runs before ``start``."""
         self._identity = identity
         self._directory = directory
         self._store = store
         self._nodes = nodes
-        self._jobs = Jobs(
+        self._turns = Turns()
+        jobs = Jobs(
             identity=identity,
             directory=directory,
             store=store,
             nodes=nodes,
             executor=executor,
             evidence=evidence,
+            log=log,
         )
-        self._busy = threading.Lock()
+        self._dispatcher = Dispatcher(jobs, store, self._turns, limits)
+
+    def start(self, stopping: threading.Event) -> None:
+        """Begin to run what is queued, until ``stopping`` is set."""
+
+        def stop() -> None:
+            stopping.wait()
+            self.stop()
+
+        threading.Thread(target=stop, name="office", daemon=True).start()
+        self._dispatcher.start()
+
+    def stop(self) -> None:
+        """Break off what runs: it has failed.  What is queued or waits goes on when the coordinator is back."""
+        self._dispatcher.stop(_ENDED_WITHIN)
+
+    # Epochs.
 
     def link(
-        self, mode: LinkageMode, slots: SlotMode, reference_date: str, progress: Progress
+        self,
+        mode: LinkageMode,
+        slots: SlotMode,
+        reference_date: str,
+        progress: Progress,
+        wanted: Callable[[], bool],
     ) -> tuple[str, Linkage]:
-        """Link a new epoch of all departments; its name and figures.
+        """Link a new epoch of all departments, once no job runs; its name and figures.
 
-        Raises CoordinatorError, and ManifestError for register slots that the directory or the
-        linkage mode does not allow.
+        ``wanted`` is asked while jobs run.  Raises CoordinatorError, and ManifestError for register slots that
+        the directory or the linkage mode does not allow.
         """
         try:
             day = date.fromisoformat(reference_date)
@@ -69,34 +115,81 @@ class Office:
         )
         statement = epoch.encode()
         signature = self._identity.sign(signed_statement(statement))
-        with self._alone():
-            opened = open_epoch(statement, signature, self._directory)
+        opened = open_epoch(statement, signature, self._directory)
+        with self._turns.alone(wanted):
             return epoch.epoch, link(opened, signature, self._nodes, self._store, progress)
 
-    def run(self, policies: Sequence[bytes], key_bits: int, progress: Progress) -> JobReport:
-        """Run policies of one recipient over the newest epoch, as one job.
+    def epoch(self) -> NewestEpoch:
+        """Return the newest epoch.  Raises RequestError before the first."""
+        figures = self._store.newest_figures()
+        if figures is None:
+            raise RequestError("epoch: nothing is linked yet; link first")
+        return NewestEpoch(reopen_epoch(figures.statement).epoch, figures)
 
-        Raises CoordinatorError or PolicyError.
+    # Jobs.
+
+    def submit(self, operator: str, sources: Sequence[bytes], key_bits: int) -> Submission:
+        """Queue policies of one recipient as one job of ``operator``.
+
+        Raises PolicyError where a policy is refused by itself, and RequestError.
         """
         if key_bits not in KEY_BITS:
             lengths = " or ".join(map(str, KEY_BITS))
             raise RequestError(f"office: {key_bits} bits is no length of a key; ask for {lengths}")
-        with self._alone():
-            return self._jobs.run(policies, key_bits, progress)
+        if not 1 <= len(sources) <= MOST_POLICIES:
+            raise RequestError(
+                f"job: {len(sources)} policies are not one job; submit 1 to {MOST_POLICIES} at once"
+            )
+        policies = [parse_policy(source, "policy") for source in sources]
+        recipients = sorted({policy.recipient for policy in policies})
+        if len(recipients) > 1:
+            raise RequestError(
+                f"job: its policies are received by {' and '.join(recipients)}; submit one job a recipient"
+            )
+        submission = Submission(
+            job=os.urandom(16).hex(),
+            operator=operator,
+            policies=tuple(policy.name for policy in policies),
+            recipient=recipients[0],
+            key_bits=key_bits,
+            submitted=datetime.now(UTC),
+        )
+        self._dispatcher.submit(submission, sources)
+        return submission
 
-    def _alone(self) -> "_Turn":
-        return _Turn(self._busy)
+    def jobs(self, most: int) -> list[Submission]:
+        """Return at most ``most`` jobs: those that have not ended first, then the newest.  Raises RequestError."""
+        if not 1 <= most <= MOST_LISTED:
+            raise RequestError(f"office: {most} jobs cannot be listed; ask for 1 to {MOST_LISTED}")
+        return self._store.submissions(most)
+
+    def job(self, job: str) -> Submission:
+        """Return one job.  Raises RequestError where there is none of this name."""
+        return self._dispatcher.submission(job)
+
+    def watch(self, job: str, wanted: Callable[[], bool]) -> Iterator[Submission | Step]:
+        """Yield a job's states and steps until it has ended (dispatch.Dispatcher.watch)."""
+        return self._dispatcher.watch(job, wanted)
+
+    def cancel(self, job: str, operator: str) -> Submission:
+        """End a job in the name of ``operator`` (dispatch.Dispatcher.cancel)."""
+        return self._dispatcher.cancel(job, operator)
+
+    def result(self, job: str) -> JobReport:
+        """Return what a complete job gave.  Raises RequestError where it gave nothing, or nothing yet."""
+        submission = self._dispatcher.submission(job)
+        outcome = self._store.outcome(job)
+        if outcome is None:
+            if submission.state in {State.FAILED, State.CANCELLED}:
+                raise RequestError(f"job: {job} has no result, it {_ending(submission)}")
+            raise RequestError(
+                f"job: {job} has no result yet, it is {submission.state}; watch it with `veilmatch job watch`"
+            )
+        kept = json.loads(outcome)
+        return JobReport(job, kept["seconds"], kept["sent"], kept["received"], kept["results"])
 
 
-class _Turn:
-    """Holds the office's lock; refuses instead of waiting."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise JobError("office: another job is running; wait until it is done and submit again")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+def _ending(submission: Submission) -> str:
+    if submission.state is State.CANCELLED:
+        return "was cancelled; submit it again if it is wanted after all"
+    return "failed; see `veilmatch job show` for the reason"

@@ -1,129 +1,49 @@
-"""The coordinator on the wire: for nodes that dial out, and for the office's operator.
+"""The coordinator on the wire: for nodes that dial out, and for the office's operators.
 
 Parses, calls, serialises (proto/veilmatch_wire/v1/coordinator.proto).
 """
 
 import json
 import queue
-import secrets
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from datetime import datetime
 
 import grpc
-import structlog
 
+from veilmatch_coordinator.attachments import Attachments
 from veilmatch_coordinator.client import Stream
-from veilmatch_coordinator.errors import CoordinatorError, RequestError
+from veilmatch_coordinator.control import Step
+from veilmatch_coordinator.errors import RequestError
+from veilmatch_coordinator.failures import failure_of
+from veilmatch_coordinator.jobs import JobReport
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.office import Office
+from veilmatch_coordinator.queue import State, Submission
 from veilmatch_policy.epoch import LinkageMode, SlotMode
-from veilmatch_policy.errors import PolicyError
-from veilmatch_transport import Code, PeerUnavailableError, RefusalError, as_refusal, caller, serve_stream
+from veilmatch_transport import caller, serve_stream
 from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc, job_pb2, node_pb2
 
 COORDINATOR = "veilmatch_wire.v1.Coordinator"
 OFFICE = "veilmatch_wire.v1.Office"
+_OFFICES = ("Link", "ShowEpoch", "Submit", "List", "Show", "Watch", "Cancel", "Result")
 ROLES = {  # who may call what
     f"/{COORDINATOR}/Attach": frozenset({"node"}),
     f"/{COORDINATOR}/Work": frozenset({"node"}),
-    f"/{OFFICE}/Link": frozenset({"operator"}),
-    f"/{OFFICE}/Run": frozenset({"operator"}),
+    **{f"/{OFFICE}/{procedure}": frozenset({"operator"}) for procedure in _OFFICES},
 }
 
-_log = structlog.get_logger(__name__)
-
-_OPENED_WITHIN = 10.0  # seconds from an offer to its work stream
-_LOOK = 0.5  # seconds between looks whether a waiting call is still wanted
-_LINKAGES: dict[int, LinkageMode] = {
+_LINKAGES: "dict[coordinator_pb2.Linkage.ValueType, LinkageMode]" = {
     coordinator_pb2.LINKAGE_OPRF: "oprf",
     coordinator_pb2.LINKAGE_SHARED_KEY: "shared-key",
 }
-_SLOTS: dict[int, SlotMode] = {
+_SLOTS: "dict[coordinator_pb2.SlotMode.ValueType, SlotMode]" = {
     coordinator_pb2.SLOT_MODE_UNION: "union",
     coordinator_pb2.SLOT_MODE_REGISTER: "register",
 }
-
-
-class Attachments:
-    """Nodes that dialled in: offers go out on their Attach calls, work streams come back."""
-
-    def __init__(self) -> None:
-        self._offers: dict[str, queue.SimpleQueue[str | None]] = {}  # None: a newer call took over
-        self._open: dict[str, tuple[str, Future[Stream]]] = {}
-        self._released: dict[int, threading.Event] = {}
-        self._changed = threading.Condition()
-
-    def open(self, name: str, within: float) -> Stream:
-        """Offer work to a node, which has ``within`` seconds to dial in, and wait for its stream.
-
-        Raises PeerUnavailableError.
-        """
-        offer, stream = secrets.token_hex(16), Future[Stream]()
-        with self._changed:
-            if not self._changed.wait_for(lambda: name in self._offers, within):
-                raise PeerUnavailableError(
-                    name, "has not dialled in", "start it, or give it an address in the directory"
-                )
-            self._open[offer] = (name, stream)
-            self._offers[name].put(offer)
-        try:
-            return stream.result(min(within, _OPENED_WITHIN))
-        except TimeoutError:
-            with self._changed:
-                self._open.pop(offer, None)
-            if stream.done():  # at the last moment: somebody must use it and release it
-                return stream.result()
-            raise PeerUnavailableError(name, "did not open a work stream", "look at its log") from None
-
-    def release(self, stream: Stream) -> None:
-        """Let the call of a stream end; a second time does nothing."""
-        with self._changed:
-            released = self._released.get(id(stream))
-        if released is not None:
-            released.set()
-
-    def attach(self, name: str, wanted: Callable[[], bool]) -> Iterator[str]:
-        """Yield the offers for a node while its call is wanted; a newer call of the node ends this one."""
-        offers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        with self._changed:
-            # What the node's last call did not bring through, because the node or its connection died.
-            for offer, (node, _) in self._open.items():
-                if node == name:
-                    offers.put(offer)
-            if name in self._offers:
-                self._offers[name].put(None)
-            self._offers[name] = offers
-            self._changed.notify_all()
-        _log.info("attached", node=name)
-        try:
-            while wanted():
-                try:
-                    made = offers.get(timeout=_LOOK)
-                except queue.Empty:
-                    continue
-                if made is None:
-                    return
-                yield made
-        finally:
-            with self._changed:
-                if self._offers.get(name) is offers:
-                    del self._offers[name]
-
-    def accept(self, offer: str, stream: Stream) -> None:
-        """Take a node's stream for an offer, and hold its call until ``release``.
-
-        Raises RefusalError for an offer that was not made to this node or is used.
-        """
-        with self._changed:
-            name, waiting = self._open.pop(offer, ("", None))
-            if waiting is None or name != stream.peer:
-                raise RefusalError(Code.NOT_FOUND, f"{stream.peer} opened a stream that nobody asked for")
-            released = self._released[id(stream)] = threading.Event()
-            waiting.set_result(stream)  # in one step with the offer's end: `open` must not miss it
-        released.wait()
-        with self._changed:
-            del self._released[id(stream)]
+_LINKAGES_OUT = {mode: number for number, mode in _LINKAGES.items()}
+_SLOTS_OUT = {mode: number for number, mode in _SLOTS.items()}
+_STATES = {state: coordinator_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in State}
 
 
 class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServicer):
@@ -158,13 +78,13 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServicer):
 
 
 class OfficeServicer(coordinator_pb2_grpc.OfficeServicer):
-    """Serves the coordinating office's operator."""
+    """Serves the coordinating office's operators."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
 
     def Link(  # noqa: N802  the name that the proto gives
-        self, request: coordinator_pb2.LinkRequest, _context: grpc.ServicerContext
+        self, request: coordinator_pb2.LinkRequest, context: grpc.ServicerContext
     ) -> Iterator[coordinator_pb2.Event]:
         """Link a new epoch and tell how it goes."""
 
@@ -173,8 +93,9 @@ class OfficeServicer(coordinator_pb2_grpc.OfficeServicer):
                 raise RequestError("office: that is no linkage mode; ask for oprf or shared-key")
             if request.slots not in _SLOTS:
                 raise RequestError("office: that is no slot mode; ask for union or register")
+            linkage, slots = _LINKAGES[request.linkage], _SLOTS[request.slots]
             epoch, linked = self._office.link(
-                _LINKAGES[request.linkage], _SLOTS[request.slots], request.reference_date, progress
+                linkage, slots, request.reference_date, progress, context.is_active
             )
             return coordinator_pb2.Event(
                 linked=coordinator_pb2.Linked(
@@ -184,21 +105,86 @@ class OfficeServicer(coordinator_pb2_grpc.OfficeServicer):
 
         return _events(work)
 
-    def Run(  # noqa: N802  the name that the proto gives
-        self, request: coordinator_pb2.RunRequest, _context: grpc.ServicerContext
-    ) -> Iterator[coordinator_pb2.Event]:
-        """Run policies as one job and tell how it goes."""
+    def ShowEpoch(  # noqa: N802  the name that the proto gives
+        self, _request: coordinator_pb2.ShowEpochRequest, _context: grpc.ServicerContext
+    ) -> coordinator_pb2.Answer:
+        """Tell the newest epoch."""
 
-        def work(progress: Progress) -> coordinator_pb2.Event:
-            report = self._office.run(list(request.policies), request.key_bits, progress)
-            figures = job_pb2.JobReport(
-                seconds=report.seconds, bytes_sent=report.sent, bytes_received=report.received
+        def answer() -> coordinator_pb2.Answer:
+            epoch = self._office.epoch()
+            said, found = epoch.statement, epoch.figures
+            linked = coordinator_pb2.Linked(
+                epoch=said.epoch, padded=found.padded, people=found.people, seconds=found.seconds
             )
-            results = [json.dumps(result, ensure_ascii=False).encode() for result in report.results]
-            completed = coordinator_pb2.Completed(job=report.job, report=figures, results=results)
-            return coordinator_pb2.Event(completed=completed)
+            return coordinator_pb2.Answer(
+                epoch=coordinator_pb2.NewestEpoch(
+                    linked=linked,
+                    linkage=_LINKAGES_OUT[said.linkage],
+                    slots=_SLOTS_OUT[said.slots],
+                    reference_date=said.reference_date.isoformat(),
+                    at=_time(found.linked),
+                )
+            )
 
-        return _events(work)
+        return _answer(answer)
+
+    def Submit(  # noqa: N802  the name that the proto gives
+        self, request: coordinator_pb2.SubmitRequest, context: grpc.ServicerContext
+    ) -> coordinator_pb2.Answer:
+        """Queue a job."""
+        operator = caller(context)
+        return _answer_job(lambda: self._office.submit(operator, list(request.policies), request.key_bits))
+
+    def List(  # noqa: N802  the name that the proto gives
+        self, request: coordinator_pb2.ListRequest, _context: grpc.ServicerContext
+    ) -> coordinator_pb2.Answer:
+        """Tell which jobs there are."""
+
+        def answer() -> coordinator_pb2.Answer:
+            jobs = coordinator_pb2.Submissions(jobs=map(_submission, self._office.jobs(request.most)))
+            return coordinator_pb2.Answer(jobs=jobs)
+
+        return _answer(answer)
+
+    def Show(  # noqa: N802  the name that the proto gives
+        self, request: coordinator_pb2.ShowRequest, _context: grpc.ServicerContext
+    ) -> coordinator_pb2.Answer:
+        """Tell one job's state."""
+        return _answer_job(lambda: self._office.job(request.job))
+
+    def Watch(  # noqa: N802  the name that the proto gives
+        self, request: coordinator_pb2.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[coordinator_pb2.Event]:
+        """Tell a job's story until it ends, or the operator leaves."""
+        try:
+            for said in self._office.watch(request.job, context.is_active):
+                yield self._told(said)
+        except Exception as error:  # noqa: BLE001  told to the operator, and logged, by `failure_of`
+            yield coordinator_pb2.Event(failed=_failed(error))
+
+    def Cancel(  # noqa: N802  the name that the proto gives
+        self, request: coordinator_pb2.CancelRequest, context: grpc.ServicerContext
+    ) -> coordinator_pb2.Answer:
+        """End a job."""
+        operator = caller(context)
+        return _answer_job(lambda: self._office.cancel(request.job, operator))
+
+    def Result(  # noqa: N802  the name that the proto gives
+        self, request: coordinator_pb2.ResultRequest, _context: grpc.ServicerContext
+    ) -> coordinator_pb2.Answer:
+        """Give a complete job's results."""
+        return _answer(lambda: coordinator_pb2.Answer(completed=_completed(self._office.result(request.job))))
+
+    def _told(self, said: Submission | Step) -> coordinator_pb2.Event:
+        if isinstance(said, Step):
+            return coordinator_pb2.Event(progress=coordinator_pb2.Progress(**said._asdict()))
+        if not said.state.ended:
+            return coordinator_pb2.Event(job=_submission(said))
+        if said.state is State.COMPLETE:
+            return coordinator_pb2.Event(completed=_completed(self._office.result(said.job)))
+        return coordinator_pb2.Event(
+            failed=coordinator_pb2.Failed(exit_code=said.exit_code, text=said.reason)
+        )
 
 
 def register(
@@ -226,22 +212,59 @@ def _events(work: Callable[[Progress], coordinator_pb2.Event]) -> Iterator[coord
     def run() -> None:
         try:
             events.put(work(progress))
-        except (CoordinatorError, PolicyError) as error:
-            exit_code = getattr(error, "exit_code", 3)
-            notes = getattr(error, "__notes__", [])
-            _log.warning("ended without a result", reason=str(error), notes=notes)
-            events.put(
-                coordinator_pb2.Event(failed=coordinator_pb2.Failed(exit_code=exit_code, text=str(error)))
-            )
-        except Exception as error:  # noqa: BLE001  whatever it is, the operator gets a public line and nothing else
-            refusal = as_refusal(error)
-            _log.error("ended without a result", reason=refusal.reason)
-            text = f"coordinator: {refusal.public}"
-            events.put(coordinator_pb2.Event(failed=coordinator_pb2.Failed(exit_code=5, text=text)))
+        except Exception as error:  # noqa: BLE001  told to the operator, and logged, by `failure_of`
+            events.put(coordinator_pb2.Event(failed=_failed(error)))
 
-    threading.Thread(target=run, name="office", daemon=True).start()
+    threading.Thread(target=run, name="linkage", daemon=True).start()
     while True:
         event = events.get()
         yield event
         if event.WhichOneof("body") != "progress":
             return
+
+
+def _answer(work: Callable[[], coordinator_pb2.Answer]) -> coordinator_pb2.Answer:
+    """What was asked for, or why not."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001  told to the operator, and logged, by `failure_of`
+        return coordinator_pb2.Answer(failed=_failed(error))
+
+
+def _answer_job(work: Callable[[], Submission]) -> coordinator_pb2.Answer:
+    return _answer(lambda: coordinator_pb2.Answer(job=_submission(work())))
+
+
+def _failed(error: Exception) -> coordinator_pb2.Failed:
+    failure = failure_of(error)
+    return coordinator_pb2.Failed(exit_code=failure.exit_code, text=failure.text)
+
+
+def _completed(report: JobReport) -> coordinator_pb2.Completed:
+    figures = job_pb2.JobReport(
+        seconds=report.seconds, bytes_sent=report.sent, bytes_received=report.received
+    )
+    results = [json.dumps(result, ensure_ascii=False).encode() for result in report.results]
+    return coordinator_pb2.Completed(job=report.job, report=figures, results=results)
+
+
+def _submission(job: Submission) -> coordinator_pb2.Submission:
+    return coordinator_pb2.Submission(
+        job=job.job,
+        operator=job.operator,
+        policies=job.policies,
+        recipient=job.recipient,
+        key_bits=job.key_bits,
+        state=_STATES[job.state],
+        reason=job.reason,
+        exit_code=job.exit_code,
+        waits_for=job.waits_for,
+        epoch=job.epoch,
+        submitted=_time(job.submitted),
+        started=_time(job.started),
+        ended=_time(job.ended),
+    )
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else moment.isoformat(timespec="seconds")

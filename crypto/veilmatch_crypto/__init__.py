@@ -11,8 +11,11 @@ from veilmatch_crypto.certificates import (
     Validity,
     fingerprint,
     issue,
+    issue_requested,
+    make_request,
     make_root,
     member_name,
+    verify_issued,
 )
 from veilmatch_crypto.ciphertexts import ResidueGuard, encrypt_chunk, multiply_chunks, open_chunk
 from veilmatch_crypto.circuit import (
@@ -41,13 +44,15 @@ from veilmatch_crypto.errors import (
     CircuitError,
     CryptoError,
     ElementError,
+    KeyFileError,
     KeyRefusedError,
     QuotaError,
     SealError,
     SignatureRefusedError,
 )
 from veilmatch_crypto.households import HouseholdOrder, Layers
-from veilmatch_crypto.identity import AgreementKey, IdentityKey, verify
+from veilmatch_crypto.identity import AgreementKey, IdentityKey, key_fingerprint, verify
+from veilmatch_crypto.key_files import KeyUse, Passphrase, is_key_file
 from veilmatch_crypto.laplace import discrete_laplace
 from veilmatch_crypto.masks import (
     ContributorMasks,
@@ -103,10 +108,13 @@ __all__ = [
     "Gates",
     "HouseholdOrder",
     "IdentityKey",
+    "KeyFileError",
     "KeyRefusedError",
+    "KeyUse",
     "Layers",
     "Layout",
     "OprfKey",
+    "Passphrase",
     "PrivateKey",
     "PublicKey",
     "Quota",
@@ -145,8 +153,12 @@ __all__ = [
     "encrypt_chunk",
     "fingerprint",
     "generate",
+    "is_key_file",
     "issue",
+    "issue_requested",
+    "key_fingerprint",
     "make_executor",
+    "make_request",
     "make_root",
     "member_name",
     "multiply_chunks",
@@ -165,5 +177,6 @@ __all__ = [
     "slice_words",
     "unpack_bits",
     "verify",
+    "verify_issued",
     "zero",
 ]

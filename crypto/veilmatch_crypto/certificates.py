@@ -6,6 +6,7 @@ percent-encoded, because names may be in any script.
 
 Bytes in, bytes out: PEM, with keys as unencrypted PKCS #8, whose file's mode is the caller's concern.
 ``member_name`` reads a certificate that TLS has already verified against the root; it verifies no chain.
+A member's private key stays with it: the root issues for a request.
 TLS says who is on the line; who wrote a relayed message, the Ed25519 signature says.
 """
 
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple, Self
 from urllib.parse import quote, unquote
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -45,6 +47,16 @@ class Credential(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Credential {fingerprint(self.certificate)[:16]}>"
+
+
+class RequestedCertificate(NamedTuple):
+    """A request for a certificate (PKCS #10) and the private key that it is for, both PEM."""
+
+    request: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "<RequestedCertificate>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +89,56 @@ def make_root(federation: str, validity: Validity) -> Credential:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
     )
-    return _signed(builder, key, key)
+    return Credential(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM), _pem(key))
+
+
+def make_request(member: str, key: bytes | None = None) -> RequestedCertificate:
+    """A request (PKCS #10, RFC 2986) for a certificate of ``member``, by a fresh key or that of ``key`` (PEM).
+
+    The request proves that its maker has the key; it names no federation, and hosts are the root's to say.
+    Raises CertificateRefusedError for a member name of no or more than 64 characters, or a key of another kind.
+    """
+    private = ec.generate_private_key(ec.SECP256R1()) if key is None else _private(key)
+    _require_length(member)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(private, hashes.SHA256())
+    return RequestedCertificate(request.public_bytes(Encoding.PEM), _pem(private))
 
 
 def issue(root: Credential, member: str, *, hosts: Sequence[str], validity: Validity) -> Credential:
     """A fresh certificate and key for ``member`` of the root's federation, as TLS server and client.
 
-    ``hosts`` are the DNS names and IP addresses that the member is reached at; ``LOOPBACK`` on one machine.
-    Raises CertificateRefusedError for a member name of no or more than 64 characters,
-    for a host that is neither a DNS name in ASCII nor an address, and for a validity that
-    outlives the root's.
+    For a federation on one machine; elsewhere a member makes its key itself (``make_request``).
+    Raises as ``issue_requested``.
+    """
+    requested = make_request(member)
+    certificate = issue_requested(root, requested.request, member, hosts=hosts, validity=validity)
+    return Credential(certificate, requested.key)
+
+
+def issue_requested(
+    root: Credential, request: bytes, member: str, *, hosts: Sequence[str], validity: Validity
+) -> bytes:
+    """A certificate (PEM) for ``member`` and the key of ``request`` (PKCS #10, PEM), as TLS server and client.
+
+    Of the request only the key is used.  ``hosts`` are the DNS names and IP addresses that the member is
+    reached at; ``LOOPBACK`` on one machine.
+    Raises CertificateRefusedError for a request that its key did not sign or whose key is not on P-256, for a
+    member name of no or more than 64 characters, for a host that is neither a DNS name in ASCII nor an
+    address, and for a validity that outlives the root's.
     """
     issuer = x509.load_pem_x509_certificate(root.certificate)
-    issuer_key = load_pem_private_key(root.key, password=None)
-    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
-        raise CertificateRefusedError("the root's key is not one that make_root made")
+    issuer_key = _private(root.key)
     if validity.not_after > issuer.not_valid_after_utc:
         raise CertificateRefusedError(
             f"the certificate of {member} would outlive the root, which ends on "
             f"{issuer.not_valid_after_utc:%Y-%m-%d}; ask for a shorter one"
         )
     federation = str(issuer.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = _requested_key(request)
     names = [x509.UniformResourceIdentifier(_uri(federation, member)), *map(_host, hosts)]
     builder = (
-        _builder(
-            _name(federation, member), issuer.subject, key.public_key(), issuer_key.public_key(), validity
-        )
+        _builder(_name(federation, member), issuer.subject, key, issuer_key.public_key(), validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False), critical=True)
         .add_extension(
@@ -112,7 +147,21 @@ def issue(root: Credential, member: str, *, hosts: Sequence[str], validity: Vali
         )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
-    return _signed(builder, key, issuer_key)
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def verify_issued(root: bytes, certificate: bytes, request: bytes) -> None:
+    """Return if ``certificate`` is from ``root`` and for the key of ``request``, all PEM.
+
+    Raises CertificateRefusedError otherwise.  Dates are not looked at: TLS does that.
+    """
+    issued = _load(certificate)
+    try:
+        issued.verify_directly_issued_by(_load(root))
+    except (InvalidSignature, ValueError, TypeError):
+        raise CertificateRefusedError("the certificate is not from the federation's root") from None
+    if issued.public_key() != _requested_key(request):
+        raise CertificateRefusedError("the certificate is not for the key that asked for it")
 
 
 def member_name(certificate: bytes, federation: str) -> str:
@@ -178,28 +227,48 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
     )
 
 
-def _signed(
-    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
-) -> Credential:
-    certificate = builder.sign(signer, hashes.SHA256())
-    return Credential(
-        certificate.public_bytes(Encoding.PEM),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
+def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise CertificateRefusedError("the key is not one on P-256, as make_root and make_request make")
+    return key
+
+
+def _requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        parsed = x509.load_pem_x509_csr(request)
+        signed, key = parsed.is_signature_valid, parsed.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateRefusedError("the bytes are not a request for a certificate in PEM") from error
+    if (
+        not signed
+        or not isinstance(key, ec.EllipticCurvePublicKey)
+        or not isinstance(key.curve, ec.SECP256R1)
+    ):
+        raise CertificateRefusedError("the request for a certificate is not signed by a key on P-256")
+    return key
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _name(federation: str, common_name: str) -> x509.Name:
-    for name in (federation, common_name):
-        if not 1 <= len(name) <= _MAX_NAME:
-            raise CertificateRefusedError(
-                f"names of federations and members have 1 to {_MAX_NAME} characters, not {len(name)}"
-            )
+    _require_length(federation)
+    _require_length(common_name)
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, federation),
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def _require_length(name: str) -> None:
+    if not 1 <= len(name) <= _MAX_NAME:
+        raise CertificateRefusedError(
+            f"names of federations and members have 1 to {_MAX_NAME} characters, not {len(name)}"
+        )
 
 
 def _uri(federation: str, member: str) -> str:

@@ -15,6 +15,12 @@ class KeyRefusedError(CryptoError):
     """A public key does not have the form that protocol.md, 4.1 asks for."""
 
 
+class KeyFileError(CryptoError):
+    """A key file is none, is for another use, or does not open under this passphrase."""
+
+    exit_code = 2
+
+
 class CiphertextError(CryptoError):
     """A ciphertext is malformed, was not made under the job's key, or repeats randomness."""
 

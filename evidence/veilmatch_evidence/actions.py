@@ -101,7 +101,7 @@ class Debit(_Entry):
 
 
 class Started(_Entry):
-    """A manifest was accepted, its budgets debited, and its answers frozen."""
+    """A manifest was accepted and its budgets debited; its data is read only after this is on record."""
 
     action: Literal["started"] = "started"
     job: JobName

@@ -1,20 +1,25 @@
 """A node's configuration file: where its data, keys, state and peers are (docs/configuration.md)."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from veilmatch_transport.settings import Federation, Section, Tls
+from veilmatch_transport.settings import Federation, Section, Tls, Unlock
+
+_ADDRESS = r"^(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Keys(Section):
-    """Files of 32-byte private keys in hex, mode 0600."""
+    """Files of private keys, mode 0600: 32 bytes in hex, or encrypted (veilmatch_crypto.key_files)."""
 
     identity: Path  # Ed25519: signs
     sealing: Path  # X25519: opens what is sealed to this node
     store: Path  # AES-256: encrypts what the store keeps
+    unlock: Unlock | None = None  # where the passphrase of encrypted keys is: file:PATH or env:NAME
     quota: Path | None = None  # how many identities the data officer signed (quota.py)
     officer: Path | None = None  # Ed25519 of the data officer; only where one machine stands for all
 
@@ -32,6 +37,40 @@ class Data(Section):
     databases: Mapping[str, str] = Field(default_factory=dict)  # name in the catalog -> URL
 
 
+class Budget(Section):
+    """What the department gives within an epoch and a rolling year, whoever asks (protocol.md, 7)."""
+
+    runs_an_epoch: Annotated[int, Field(ge=0)] = 3  # of a column group, for each party that learns results
+    runs_a_year: Annotated[int, Field(ge=0)] = 12  # the same in any 365 days
+    epsilon_a_year: Annotated[Decimal, Field(ge=0)] = Decimal(10)  # of noisy counts, in any 365 days
+    exact_counts: bool = False  # whether counts without noise may be asked
+
+
+class ConsoleSettings(Section):
+    """The data officer's page (console/)."""
+
+    listen: Annotated[str, Field(pattern=_ADDRESS)]  # host:port, [host]:port for IPv6
+    certificate: Path | None = None  # PEM, with key: HTTPS; needed unless the host is this machine's loopback
+    key: Path | None = None
+    accounts: Path  # who may log in, made by `veilmatch node account add`
+    officer_key: Path | None = None  # the officer's encrypted key; None: decisions are signed elsewhere
+
+    @model_validator(mode="after")
+    def _https(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together; give both or none")
+        host, _ = self.address
+        if self.key is None and host not in _LOOPBACK:
+            raise ValueError(f"without certificate and key the page is for {' or '.join(_LOOPBACK)} only")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host, without brackets, and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 class NodeConfig(Section):
     """The whole file."""
 
@@ -41,12 +80,15 @@ class NodeConfig(Section):
     linkage: tuple[Literal["oprf", "shared-key"], ...] = ("oprf",)  # modes that the department agrees to
     workers: Annotated[int, Field(ge=1, le=256)] = 1  # processes that encrypt and decrypt
     store: Path  # SQLite file, made when absent
+    log: Path  # the hash-chained log of what this node did, made when absent
     reports: Path  # folder for the linkage report and the list of refused rows
     results: Path  # folder for the results of policies that this node receives
     federation: Federation
     tls: Tls
     keys: Keys
     data: Data
+    budget: Budget = Budget()
+    console: ConsoleSettings | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

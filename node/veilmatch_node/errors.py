@@ -1,5 +1,6 @@
 """What can go wrong in a node, named for the cause: one line each, nothing personal in it."""
 
+from veilmatch_policy.budgets import MILLION, Cost
 from veilmatch_policy.errors import CatalogError, PolicyError
 
 
@@ -49,3 +50,41 @@ class LinkageError(NodeError):
 
 class JobRefusedError(NodeError):
     """This node refuses a step of a job (protocol.md, 4.7 and 7)."""
+
+
+class RuleError(JobRefusedError):
+    """Governance refuses a step of a job; ``rule`` is the refusal's name in logs (docs/security.md lists them)."""
+
+    def __init__(self, rule: str, where: str, what: str, remedy: str) -> None:
+        super().__init__(where, what, remedy)
+        self.rule = rule
+
+
+class ApprovalNeededError(RuleError):
+    """The data officer must decide first; the request waits on the desk."""
+
+
+class ApprovalSpentError(RuleError):
+    """An approval's runs are used up."""
+
+    def __init__(self, policy: str, runs: int) -> None:
+        many = f"its {runs} approved runs are" if runs > 1 else "its one approved run is"
+        super().__init__("runs-spent", policy, f"{many} used up", "submit the job again to ask the officer")
+
+
+class BudgetSpentError(RuleError):
+    """A budget would lose more than it has left."""
+
+    def __init__(self, cost: Cost, window: str, spent: int, most: int) -> None:
+        """Take what the job asks for, and what the budget of the ``window`` had lost before it."""
+        scale = MILLION if cost.kind == "epsilon" else 1
+        asked, gone, limit = (f"{units / scale:g}" for units in (cost.units, spent, most))
+        unit, of = (
+            ("epsilon", "its data") if cost.kind == "epsilon" else ("runs", f"column group {cost.what}")
+        )
+        super().__init__(
+            "budget-spent",
+            "budget",
+            f"{of} for {cost.receiver}: the job takes {asked} {unit}, {gone} of {limit} in this {window} are gone",
+            "ask fewer questions, or wait until the window has moved on",
+        )

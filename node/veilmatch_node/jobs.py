@@ -6,8 +6,6 @@ the data; record the manifest as started with everything it froze; only then con
 lives with whom, deal or open.  No network: the service carries the bytes.
 """
 
-import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -17,10 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilmatch_crypto import (
-    AgreementKey,
     IdentityKey,
-    PrivateKey,
-    PublicKey,
     Sealed,
     SealError,
     encrypt_chunk,
@@ -33,10 +28,14 @@ from veilmatch_node.dealer import Dealer
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.frozen import FrozenAnswers
 from veilmatch_node.in_order import in_order
+from veilmatch_node.job_log import JobLog
+from veilmatch_node.job_secrets import JobSecrets, modulus_hash
 from veilmatch_node.people import SlotTable
 from veilmatch_node.recipient import Recipient
 from veilmatch_node.report import Report
+from veilmatch_node.rights import Right, Rights
 from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
+from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.check import DepartmentTask, bind_questions, check_alone, declare
 from veilmatch_policy.declarations import DepartmentEntry
 from veilmatch_policy.directory import Directory
@@ -56,38 +55,6 @@ from veilmatch_policy.plan import Plan
 from veilmatch_policy.policy import parse_policy
 from veilmatch_policy.questions import ask
 from veilmatch_policy.result import content_digest
-
-_SECRET_BYTES = 32
-
-
-@dataclass(frozen=True)
-class _Secrets:
-    """This node's secrets of a job, erased when it closes."""
-
-    agreement: AgreementKey
-    noise: bytes
-    paillier: PrivateKey | None
-
-    def __repr__(self) -> str:
-        return "_Secrets(...)"
-
-    @classmethod
-    def draw(cls, paillier: PrivateKey | None) -> "_Secrets":
-        return cls(AgreementKey.generate(), os.urandom(_SECRET_BYTES), paillier)
-
-    def encode(self) -> bytes:
-        key = b"" if self.paillier is None else self.paillier.to_bytes()
-        return self.agreement.to_bytes() + self.noise + key
-
-    @classmethod
-    def decode(cls, data: bytes, key_bits: int) -> "_Secrets":
-        agreement, noise, key = (
-            data[:_SECRET_BYTES],
-            data[_SECRET_BYTES : 2 * _SECRET_BYTES],
-            data[2 * _SECRET_BYTES :],
-        )
-        paillier = PrivateKey.from_bytes(key, key_bits) if key else None
-        return cls(AgreementKey.from_bytes(agreement), noise, paillier)
 
 
 @dataclass(frozen=True)
@@ -112,6 +79,8 @@ class NodeJobs:
         store: NodeStore,
         data: DataFolder,
         executor: Executor,
+        rights: Rights,
+        log: JobLog,
     ) -> None:
         self.name = name
         self._identity = identity
@@ -119,6 +88,8 @@ class NodeJobs:
         self._store = store
         self._data = data
         self._executor = executor
+        self._rights = rights
+        self.log = log
 
     def ask(self, sources: Sequence[bytes], epoch: bytes) -> "AskedJob":
         """Read the policies and bind what they ask of this node (7, step 0).
@@ -139,14 +110,28 @@ class NodeJobs:
         declared = declare(policies, questions, task, self._data.catalog)
         return AskedJob(self, opened, stored, task, declared)
 
-    def prepare(self, asked: "AskedJob", draft: bytes) -> "PreparedJob":
+    def prepare(
+        self, asked: "AskedJob", draft: bytes, others: Sequence[SignedDecision] = ()
+    ) -> "PreparedJob":
         """Verify a draft and give fresh keys for it (7, steps 1 and 2).
 
-        Raises PolicyError where this node refuses the draft.
+        ``others`` are other departments' decisions about its policies.  Raises PolicyError where this node
+        refuses the draft, ApprovalNeededError where its officer must decide first.
         """
         parsed, plan = open_draft(
             draft, self._directory, asked.epoch, asked.stored.padded, now=datetime.now(UTC)
         )
+        with self.log.refusing(parsed.job):
+            return self._prepare(asked, draft, parsed, plan, others)
+
+    def _prepare(
+        self,
+        asked: "AskedJob",
+        draft: bytes,
+        parsed: Draft,
+        plan: Plan,
+        others: Sequence[SignedDecision],
+    ) -> "PreparedJob":
         if self.name not in parsed.participants:
             raise JobRefusedError(
                 "job", f"{self.name} has no part in this policy", "submit it to its participants"
@@ -164,9 +149,10 @@ class NodeJobs:
         asks = self.name == parsed.recipient
         if asks and parsed.recipient_rows != len(SlotTable.decode(asked.stored.people).slots):
             raise JobRefusedError("job", "states another number of the recipient's rows", "link again")
-        secrets = _Secrets.draw(generate(parsed.key_bits) if asks else None)
+        rights = self._rights.require(draft, parsed, plan, task, asked.epoch, others)
+        secrets = JobSecrets.draw(generate(parsed.key_bits) if asks else None)
         keys = self._sign(draft, secrets)
-        return PreparedJob(self, draft, parsed, plan, task, asked.stored, secrets, keys)
+        return PreparedJob(self, draft, parsed, plan, task, asked.stored, rights, secrets, keys)
 
     def contribute(self, digest: bytes) -> Iterator[SignedChunk]:
         """Yield this node's contributions under a started manifest, in order.
@@ -197,7 +183,8 @@ class NodeJobs:
                 yield (outcome, chunk, made), call
 
         for (outcome, chunk, made), ciphertexts in in_order(encrypting()):
-            kept = made or self._keep(digest, outcome, chunk, ciphertexts)
+            self.require_still(manifest)
+            kept = made or self._keep(manifest, outcome, chunk, ciphertexts)
             yield SignedChunk(outcome, chunk, kept.ciphertexts, kept.signature)
 
     def begin_opening(self, digest: bytes) -> Recipient:
@@ -207,6 +194,7 @@ class NodeJobs:
         4.7).  Raises JobRefusedError the second time.
         """
         manifest, secrets, answers = self._started(digest)
+        self.require_still(manifest)
         if secrets.paillier is None:
             raise JobRefusedError("job", f"{self.name} is not its recipient", "open it at the recipient")
         self._store.start_opening(digest)
@@ -222,13 +210,15 @@ class NodeJobs:
 
         Raises JobRefusedError at any other node.
         """
-        _, _, answers = self._started(digest)
+        manifest, _, answers = self._started(digest)
+        self.require_still(manifest)
         if answers.labels is None:
             raise JobRefusedError("job", f"{self.name} keeps no register for it", "ask its registrar")
+        self.log.told_households(manifest)
         return answers.labels
 
-    def deal(self, digest: bytes) -> Dealer:
-        """Return the dealer's protocol object of a started manifest, once ever (5.4).
+    def deal(self, digest: bytes) -> tuple[Manifest, Dealer]:
+        """Return a started manifest and the dealer's protocol object, once ever (5.4).
 
         Raises JobRefusedError the second time, and at a node that is not the manifest's dealer.
         """
@@ -238,7 +228,7 @@ class NodeJobs:
                 "job", f"{self.name} is not its dealer", "ask the one that the manifest names"
             )
         self._store.start_opening(digest)
-        return Dealer(
+        return manifest, Dealer(
             manifest,
             self.name,
             self._directory.coordinator,
@@ -293,15 +283,28 @@ class NodeJobs:
         """Erase jobs that nobody closed and whose manifests have expired."""
         self._store.close_expired(datetime.now(UTC))
 
-    def close(self, digest: bytes) -> None:
-        """Erase a job's keys, answers and ciphertexts."""
+    def close(self, digest: bytes) -> bytes:
+        """Erase a job's keys, answers and ciphertexts; what this node recorded of it, for the evidence."""
+        job = self._store.job(digest)
         self._store.close_job(digest)
+        if job is None:
+            return b""
+        name = Manifest.job_of(job.manifest)
+        return self.log.closed(name, digest)
 
-    def _keep(self, digest: bytes, outcome: int, chunk: int, ciphertexts: bytes) -> StoredChunk:
+    def require_still(self, manifest: Manifest) -> None:
+        """Raise RuleError where an approval that a job rests on was revoked while it ran."""
+        with self.log.refusing(manifest.draft.job):
+            self._rights.require_still(manifest.digest)
+
+    def _keep(self, manifest: Manifest, outcome: int, chunk: int, ciphertexts: bytes) -> StoredChunk:
+        digest = manifest.digest
         signature = self._identity.sign(signed_contribution(digest, outcome, chunk, ciphertexts))
-        return self._store.keep_chunk(digest, outcome, chunk, StoredChunk(ciphertexts, signature))
+        kept = self._store.keep_chunk(digest, outcome, chunk, StoredChunk(ciphertexts, signature))
+        self.log.contributed(manifest, outcome, chunk, kept.ciphertexts)
+        return kept
 
-    def _sign(self, draft: bytes, secrets: _Secrets) -> PartyKeys:
+    def _sign(self, draft: bytes, secrets: JobSecrets) -> PartyKeys:
         paillier = b"" if secrets.paillier is None else secrets.paillier.public.to_bytes()
         signature = self._identity.sign(signed_keys(draft, self.name, secrets.agreement.public, paillier))
         return PartyKeys(
@@ -319,7 +322,7 @@ class NodeJobs:
             )
         return reopen_epoch(stored.statement), stored
 
-    def _started(self, digest: bytes) -> tuple[Manifest, _Secrets, FrozenAnswers]:
+    def _started(self, digest: bytes) -> tuple[Manifest, JobSecrets, FrozenAnswers]:
         job = self._store.job(digest)
         if job is None:
             raise JobRefusedError("job", "never started at this node, or is closed", "submit it again")
@@ -327,13 +330,19 @@ class NodeJobs:
         manifest = reopen_manifest(job.manifest, self._directory, epoch)
         if manifest.draft.expires <= datetime.now(UTC):
             raise JobRefusedError("job", "its manifest has expired", "submit it again")
-        secrets = _Secrets.decode(job.secrets, manifest.draft.key_bits)
+        secrets = JobSecrets.decode(job.secrets, manifest.draft.key_bits)
         return manifest, secrets, FrozenAnswers.decode(job.answers)
 
     def start(self, prepared: "PreparedJob", data: bytes, tell_owner: Callable[[Report], None]) -> Manifest:
-        """Verify the manifest, freeze the answers, and record both as started (7, step 3)."""
+        """Verify the manifest, debit, freeze the answers, and record them as started (7, step 3)."""
+        with self.log.refusing(prepared.parsed.job):
+            return self._start(prepared, data, tell_owner)
+
+    def _start(self, prepared: "PreparedJob", data: bytes, tell_owner: Callable[[Report], None]) -> Manifest:
         manifest = open_manifest(data, prepared.draft, prepared.plan, self._directory, prepared.keys)
         key = manifest.paillier()  # refuses a key that has not the form of 4.1
+        # On disk and on record before the first row is read.
+        self.log.started(self._rights.debit(manifest, prepared.rights, prepared.task))
         answers = answer(
             self._data,
             manifest.plan,
@@ -343,13 +352,8 @@ class NodeJobs:
             tell_owner=tell_owner,
         )
         job = StoredJob(data, prepared.secrets.encode(), answers.encode())
-        self._store.start_job(manifest.digest, job, key=_modulus_hash(key), expires=manifest.draft.expires)
+        self._store.start_job(manifest.digest, job, key=modulus_hash(key), expires=manifest.draft.expires)
         return manifest
-
-
-def _modulus_hash(key: PublicKey) -> bytes:
-    """What is remembered of a key; without h, or the same modulus would pass under another h."""
-    return hashlib.sha256(key.n.to_bytes(key.bits // 8, "big")).digest()
 
 
 @dataclass(frozen=True)
@@ -362,9 +366,9 @@ class AskedJob:
     task: DepartmentTask
     declared: DepartmentEntry
 
-    def prepare(self, draft: bytes) -> "PreparedJob":
+    def prepare(self, draft: bytes, others: Sequence[SignedDecision] = ()) -> "PreparedJob":
         """See NodeJobs.prepare."""
-        return self.jobs.prepare(self, draft)
+        return self.jobs.prepare(self, draft, others)
 
 
 @dataclass(frozen=True)
@@ -377,7 +381,8 @@ class PreparedJob:
     plan: Plan
     task: DepartmentTask
     epoch: StoredEpoch
-    secrets: _Secrets
+    rights: tuple[Right, ...]
+    secrets: JobSecrets
     keys: PartyKeys
 
     def __repr__(self) -> str:

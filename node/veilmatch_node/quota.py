@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
+import tomli_w
 from pydantic import Field, StringConstraints, ValidationError
 
 from veilmatch_crypto import Quota, SignatureRefusedError
@@ -17,8 +18,8 @@ class _File(Section):
     signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
 
 
-def read_quota(path: Path, name: str, officer: bytes) -> Quota:
-    """Read the quota of the department ``name``, signed under the ``officer``'s public key.
+def read_quota(path: Path, name: str | None, officer: bytes) -> Quota:
+    """Read the quota of the department ``name`` (None: of any), signed under the ``officer``'s public key.
 
     Raises SettingsError where the file is not one, is another department's or is not signed.
     """
@@ -27,7 +28,7 @@ def read_quota(path: Path, name: str, officer: bytes) -> Quota:
     except (ValidationError, UnicodeError, tomllib.TOMLDecodeError):
         raise SettingsError(f"{path}: is not a quota; see docs/configuration.md") from None
     quota = Quota(file.requester, file.rows, bytes.fromhex(file.signature))
-    if quota.requester != name:
+    if name is not None and quota.requester != name:
         raise SettingsError(f"{path}: is the quota of {quota.requester}; get the one of {name}")
     try:
         quota.verify(officer)
@@ -36,3 +37,9 @@ def read_quota(path: Path, name: str, officer: bytes) -> Quota:
             f"{path}: is not signed by the officer that the directory names; have it signed again"
         ) from None
     return quota
+
+
+def encode_quota(quota: Quota) -> bytes:
+    """Return the bytes of a quota's file."""
+    file = _File(requester=quota.requester, rows=quota.rows, signature=quota.signature.hex())
+    return tomli_w.dumps(file.model_dump()).encode()

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from veilmatch_crypto import CheckError, CryptoError, SealError
-from veilmatch_node.errors import DataError, JobRefusedError, LinkageError, StoreError
+from veilmatch_evidence.errors import EvidenceError, LogError
+from veilmatch_node.errors import ApprovalNeededError, DataError, JobRefusedError, LinkageError, StoreError
 from veilmatch_policy.errors import DirectoryError, ManifestError, PolicyError
 from veilmatch_transport import Code, RefusalError
 
 # From the particular to the general: the first class that fits decides.
 _CODES: tuple[tuple[type[Exception], Code], ...] = (
     (DataError, Code.DATA_REFUSED),
+    (ApprovalNeededError, Code.APPROVAL_NEEDED),
     (JobRefusedError, Code.JOB_REFUSED),
     (LinkageError, Code.OUT_OF_ORDER),
     (StoreError, Code.OUT_OF_ORDER),
@@ -27,7 +29,11 @@ _CODES: tuple[tuple[type[Exception], Code], ...] = (
     # This node's own vault: what a peer sealed wrongly is a LinkageError.
     (SealError, Code.INTERNAL),
     (CryptoError, Code.MALFORMED),
+    (LogError, Code.NOT_SERVING),
+    (EvidenceError, Code.MALFORMED),
 )
+
+_PRIVATE = frozenset({Code.INTERNAL, Code.NOT_SERVING})  # their lines name paths of this machine
 
 
 @contextmanager
@@ -38,5 +44,5 @@ def refusals() -> Iterator[None]:
     except tuple(kind for kind, _ in _CODES) as error:
         code = next(code for kind, code in _CODES if isinstance(error, kind))
         private = "; ".join([str(error), *getattr(error, "__notes__", ())])
-        public = "" if code is Code.INTERNAL else getattr(error, "public", str(error))
+        public = "" if code in _PRIVATE else getattr(error, "public", str(error))
         raise RefusalError(code, private, detail=public) from error

@@ -3,20 +3,28 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from veilmatch_crypto import AgreementKey, IdentityKey, Vault, make_executor
+from veilmatch_crypto import AgreementKey, IdentityKey, Passphrase, Vault, make_executor
+from veilmatch_evidence.actions import ServiceStarted
+from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.answers import DataFolder
 from veilmatch_node.client import Attachment
-from veilmatch_node.config import NodeConfig
+from veilmatch_node.config import ConsoleSettings, NodeConfig
+from veilmatch_node.desk import Desk
+from veilmatch_node.job_log import JobLog
 from veilmatch_node.jobs import NodeJobs
 from veilmatch_node.linkage import NodeKeys, NodeLinkage
 from veilmatch_node.quota import read_quota
+from veilmatch_node.rights import Rights, Rules
 from veilmatch_node.service import ROLES, SERVICE, Tasks, register
+from veilmatch_node.service.jobs import JobTasks
+from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.catalog import load_catalog
 from veilmatch_policy.directory import Directory
@@ -26,6 +34,7 @@ from veilmatch_transport import (
     SettingsError,
     load_settings,
     read_directory,
+    read_passphrase,
     read_secret,
     read_tls,
     require_member,
@@ -44,20 +53,40 @@ def serve(path: Path) -> None:
     that is refused) before anything is served.
     """
     config = load_settings(path, NodeConfig)
-    tls = read_tls(config.tls)
+    unlock = read_passphrase(config.keys.unlock, path.parent)
+    tls = read_tls(config.tls, unlock)
     catalog = load_catalog(config.data.folder / "catalog.yaml")
     if catalog.department != config.name:
         raise SettingsError(
             f"{path}: name is {config.name}, the catalog is of {catalog.department}; correct one of the two"
         )
     with ExitStack() as stack:
-        store = NodeStore(config.store, Vault(read_secret(config.keys.store)))
+        store = NodeStore(config.store, Vault(read_secret(config.keys.store, "store", unlock)))
         stack.callback(store.close)
         directory = _directory(config, store)
         require_member(directory, config.name, "node", tls)
         executor = stack.enter_context(make_executor(config.workers))
-        keys = _keys(config, directory)
+        keys = _keys(config, directory, unlock)
+        log = EvidenceLog(config.log, config.name, keys.identity)
+        stack.callback(log.close)
+        log.append(
+            ServiceStarted(
+                release=version("veilmatch"),
+                directory=directory.digest.hex(),
+                directory_version=directory.version,
+            )
+        )
         data = DataFolder(catalog, config.data.folder, config.data.databases)
+        rules = Rules(**config.budget.model_dump())
+        rights = Rights(
+            config.name,
+            catalog=catalog,
+            directory=directory,
+            store=store.desk,
+            log=log,
+            rules=rules,
+            officer=keys.officer,
+        )
         jobs = NodeJobs(
             config.name,
             identity=keys.identity,
@@ -65,18 +94,23 @@ def serve(path: Path) -> None:
             store=store,
             data=data,
             executor=executor,
+            rights=rights,
+            log=JobLog(log),
         )
         stack.enter_context(_erasing(jobs))
-        tasks = Tasks(
-            directory,
-            NodeLinkage(
-                config.name, keys=keys, directory=directory, store=store, data=data, modes=config.linkage
-            ),
-            jobs,
-            executor,
-            reports=config.reports,
-            results=config.results,
+        linkage = NodeLinkage(
+            config.name, keys=keys, directory=directory, store=store, data=data, modes=config.linkage
         )
+        tasks = Tasks(
+            LinkageTasks(directory, linkage, log, reports=config.reports),
+            JobTasks(directory, jobs, executor, reports=config.reports, results=config.results),
+            log,
+        )
+        if config.console is not None:
+            desk = Desk(
+                config.name, catalog=catalog, directory=directory, store=store.desk, log=log, rules=rules
+            )
+            stack.enter_context(_officers_page(config.console, desk))
         if config.listen is not None:
             server = stack.enter_context(Server(tls, RoleGate(directory.federation, directory, ROLES)))
             server.add(SERVICE, lambda grpc_server: register(tasks, grpc_server))
@@ -91,16 +125,27 @@ def serve(path: Path) -> None:
             attachment.run()
 
 
-def _keys(config: NodeConfig, directory: Directory) -> NodeKeys:
+def _officers_page(settings: ConsoleSettings, desk: Desk) -> AbstractContextManager[int]:
+    """Begin to serve the officer's page.  Raises SettingsError where its libraries are not installed."""
+    try:
+        from veilmatch_node.console.server import serving  # noqa: PLC0415  an extra, for nodes with a page
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"[console] needs {error.name}, which is not installed; install veilmatch with the extra console"
+        ) from None
+    return serving(settings, desk)
+
+
+def _keys(config: NodeConfig, directory: Directory, unlock: Passphrase | None) -> NodeKeys:
     """Read the node's keys; SettingsError for one whose public half the directory does not give."""
     name, files = config.name, config.keys
-    identity = IdentityKey.from_bytes(read_secret(files.identity))
-    sealing = AgreementKey.from_bytes(read_secret(files.sealing))
+    identity = IdentityKey.from_bytes(read_secret(files.identity, "identity", unlock))
+    sealing = AgreementKey.from_bytes(read_secret(files.sealing, "sealing", unlock))
     _require_listed(files.identity, identity.public, directory.identity(name), name)
     _require_listed(files.sealing, sealing.public, directory.sealing(name), name)
     officer = quota = None
     if files.officer is not None:
-        officer = IdentityKey.from_bytes(read_secret(files.officer))
+        officer = IdentityKey.from_bytes(read_secret(files.officer, "officer", unlock))
         _require_listed(files.officer, officer.public, directory.officer(name), name)
     if files.quota is not None:
         quota = read_quota(files.quota, name, directory.officer(name))

@@ -10,7 +10,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
     AwareDatetime,
@@ -55,10 +55,14 @@ class Request(BaseModel):
     reveal: Literal["members", "count"]
     purpose: str  # the code, or the law where it has none
 
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return canonical.encode(self.model_dump(mode="json"))
+
     @property
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes."""
-        return hashlib.sha256(canonical.encode(self.model_dump(mode="json"))).digest()
+        return hashlib.sha256(self.encode()).digest()
 
 
 class Decision(BaseModel):
@@ -228,29 +232,40 @@ def request_of(
     )
 
 
-def why_not(request: Request, approval: Decision, *, now: datetime) -> str | None:
-    """Why an approval does not allow what is asked now, in words; None where it does.
+class Mismatch(NamedTuple):
+    """Why an approval does not allow what is asked: the refusal's name (docs/security.md lists them), and words."""
 
-    ``approval`` is one of the same department for a policy of the same name.
+    rule: str
+    words: str
+
+
+def why_not(request: Request, approval: Decision, *, now: datetime) -> Mismatch | None:
+    """Why an approval does not allow what is asked at ``now``; None where it does.
+
+    How many of its runs are used, and whether it was revoked, the department's store knows.
     """
     approved = approval.request
-    for what, then, asked in (
-        ("the recipient", approved.recipient, request.recipient),
-        ("the purpose", approved.purpose, request.purpose),
-        ("what is revealed", approved.reveal, request.reveal),
-        ("who takes part", ", ".join(approved.participants), ", ".join(request.participants)),
-        ("who may deal", ", ".join(approved.dealers), ", ".join(request.dealers)),
-        ("the linkage", approved.linkage, request.linkage),
-        ("the slots", approved.slots, request.slots),
+    for rule, what, then, asked in (
+        ("department", "department", approved.department, request.department),
+        ("federation", "federation", approved.federation, request.federation),
+        ("recipient", "recipient", approved.recipient, request.recipient),
+        ("purpose", "purpose", approved.purpose, request.purpose),
+        ("reveal", "what is revealed", approved.reveal, request.reveal),
+        ("participants", "who takes part", ", ".join(approved.participants), ", ".join(request.participants)),
+        ("dealers", "who may deal", ", ".join(approved.dealers), ", ".join(request.dealers)),
+        ("linkage", "linkage", approved.linkage, request.linkage),
+        ("slots", "slots", approved.slots, request.slots),
     ):
         if then != asked:
-            return f"it was approved for {what} {then or 'nobody'}, not {asked or 'nobody'}"
-    if (approved.version, approved.content) != (request.version, request.content):
-        return "the policy changed since it was approved"
+            return Mismatch(rule, f"{what}: approved is {then or 'none'}, asked is {asked or 'none'}")
+    if (approved.policy, approved.version, approved.content) != (
+        request.policy,
+        request.version,
+        request.content,
+    ):
+        return Mismatch("policy-changed", "the policy changed since it was approved")
     if approved.catalog != request.catalog:
-        return "this department's catalog changed since it was approved"
-    if approved != request:
-        return "it was approved in another federation or department"
+        return Mismatch("catalog-changed", "this department's catalog changed since it was approved")
     if approval.expires is None or approval.expires <= now:
-        return "its approval has expired"
+        return Mismatch("expired", "its approval has expired")
     return None

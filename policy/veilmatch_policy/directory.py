@@ -8,7 +8,8 @@ keeps that number: this module does no I/O).
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Annotated, Literal
 
 import tomli_w
@@ -35,6 +36,15 @@ class Member(BaseModel):
     officer: Hex32 | None = None  # Ed25519 public key of its data officer
 
 
+class Revocation(BaseModel):
+    """Since when a former member is none, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on: date
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +52,7 @@ class _File(BaseModel):
     version: Annotated[int, Field(ge=1)]
     trustees: Annotated[tuple[str, ...], Field(min_length=1)]
     members: Mapping[str, Member]
+    revoked: Mapping[str, Revocation] = {}  # former members
     purposes: Mapping[str, str] = {}
     dealers: tuple[str, ...] = ()  # nodes that may deal, in the order in which they are asked to
     # The node that keeps the register of everybody.  BaseModel has a method ``register`` (ABCMeta's).
@@ -61,6 +72,9 @@ class Directory:
     root: bytes  # the Ed25519 public key that signed it
     dealers: tuple[str, ...] = ()
     register: str | None = None
+    revoked: Mapping[str, Revocation] = field(default_factory=dict)
+    file: bytes = b""  # as it was signed, and the signature: for evidence
+    signature: bytes = b""
 
     @property
     def coordinator(self) -> str:
@@ -96,7 +110,12 @@ class Directory:
         return bytes.fromhex(key)
 
     def member(self, name: str) -> Member:
-        """Return a member.  Raises DirectoryError for a stranger."""
+        """Return a member.  Raises DirectoryError for a stranger and for one that was revoked."""
+        if name in self.revoked:
+            past = self.revoked[name]
+            raise DirectoryError(
+                "directory", f"{name} was revoked on {past.on} ({past.reason})", "ask the federation's root"
+            )
         try:
             return self.members[name]
         except KeyError:
@@ -126,6 +145,7 @@ def encode_directory(
     *,
     dealers: tuple[str, ...] = (),
     register: str | None = None,
+    revoked: Mapping[str, Revocation] | None = None,
 ) -> bytes:
     """Return the bytes of a directory file, ready to be signed."""
     file = _File(
@@ -133,6 +153,7 @@ def encode_directory(
         version=version,
         trustees=trustees,
         members=members,
+        revoked=revoked or {},
         purposes=purposes,
         dealers=dealers,
         register=register,
@@ -168,6 +189,9 @@ def open_directory(data: bytes, signature: bytes, root: bytes, *, oldest: int = 
     if len(set(file.trustees)) != len(file.trustees):
         raise DirectoryError("directory", "names a trustee twice", "name each once")
     _require_nodes(file)
+    for name in file.revoked:
+        if name in file.members:
+            raise DirectoryError("directory", f"{name} is a member and revoked", "list it once")
     return Directory(
         file.federation,
         file.version,
@@ -178,6 +202,9 @@ def open_directory(data: bytes, signature: bytes, root: bytes, *, oldest: int = 
         root,
         file.dealers,
         file.register_node,
+        file.revoked,
+        data,
+        signature,
     )
 
 

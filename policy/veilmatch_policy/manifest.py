@@ -123,6 +123,11 @@ class Manifest:
         """Return the epoch's context that a stored manifest names, to look the epoch up."""
         return bytes.fromhex(_File.model_validate_json(data).draft.epoch)
 
+    @staticmethod
+    def job_of(data: bytes) -> str:
+        """Return the job's name that a stored manifest gives."""
+        return _File.model_validate_json(data).draft.job
+
     def agreement(self, name: str) -> bytes:
         """Return a party's X25519 public key of this job."""
         return bytes.fromhex(self.keys[name].agreement)
@@ -181,6 +186,12 @@ def open_draft(
     plan = _plan_of(draft, directory, epoch)
     _compare_plan(draft, plan, epoch)
     return draft, plan
+
+
+def reopen_draft(data: bytes, directory: Directory, epoch: OpenEpoch) -> tuple[Draft, Plan]:
+    """Read a draft from this party's own store, where only a verified one was put, and derive its plan again."""
+    draft = Draft.model_validate_json(data)
+    return draft, _plan_of(draft, directory, epoch)
 
 
 def entries_of(plan: Plan) -> tuple[OutcomeEntry, ...]:

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
-from veilmatch_coordinator import service
+from veilmatch_coordinator import attachments as attachments_module
+from veilmatch_coordinator.attachments import Attachments
 from veilmatch_coordinator.client import Conversation, LinkTask, OpenTask, PrepareTask
 from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_coordinator.parallel import in_parallel
-from veilmatch_coordinator.service import Attachments
 from veilmatch_policy.declarations import DepartmentEntry
 from veilmatch_transport import PeerTimeoutError
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2
@@ -177,7 +177,7 @@ def test_a_newer_call_of_a_node_ends_the_older_one():
 
 
 def test_a_stream_that_comes_as_its_offer_expires_is_used_and_released(monkeypatch):
-    class Late(service.Future):
+    class Late(attachments_module.Future):
         """Time is up at the moment in which the stream comes."""
 
         def result(self, timeout=None):
@@ -186,7 +186,7 @@ def test_a_stream_that_comes_as_its_offer_expires_is_used_and_released(monkeypat
                 raise TimeoutError
             return value
 
-    monkeypatch.setattr(service, "Future", Late)
+    monkeypatch.setattr(attachments_module, "Future", Late)
     attachments, stream = Attachments(), Stream()
     offers = attachments.attach("tax", lambda: True)
     released = threading.Event()

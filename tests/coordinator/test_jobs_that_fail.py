@@ -179,11 +179,13 @@ def test_what_the_operator_asks_for_wrongly_is_refused_in_one_line(federation):
         nodes=federation.network,
         executor=None,
         evidence=federation.evidence,
+        log=federation.log,
+        limits=None,
     )
     with pytest.raises(RequestError, match=r"^office: 1024 bits is no length of a key; .* 2048 or 3072$"):
-        office.run([POLICY.encode()], 1024, None)
+        office.submit("operator", [POLICY.encode()], 1024)
     with pytest.raises(RequestError, match=r"^office: the reference date is no day; "):
-        office.link("oprf", "union", "2025-02-30", None)
+        office.link("oprf", "union", "2025-02-30", None, None)
     assert RequestError.exit_code == 2
 
 

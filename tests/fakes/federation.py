@@ -8,13 +8,15 @@ what the coordinator sends is an active coordinator; one that changes what a nod
 
 import csv
 import io
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,15 +24,22 @@ from typing import NamedTuple, Self
 from google.protobuf.message import Message
 
 from veilmatch_coordinator.client import Conversation
+from veilmatch_coordinator.control import Control
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, link
 from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_crypto import AgreementKey, IdentityKey, Vault
 from veilmatch_crypto.pool import InlineExecutor
+from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.answers import DataFolder
+from veilmatch_node.desk import Desk
+from veilmatch_node.job_log import JobLog
 from veilmatch_node.jobs import NodeJobs
 from veilmatch_node.linkage import NodeKeys, NodeLinkage
+from veilmatch_node.rights import Rights, Rules
 from veilmatch_node.service import Tasks
+from veilmatch_node.service.jobs import JobTasks
+from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.catalog import load_catalog
 from veilmatch_policy.directory import Directory, Member, encode_directory, open_directory, signed_bytes
@@ -39,9 +48,11 @@ from veilmatch_transport import PeerUnavailableError, StreamEnded, TransportErro
 from veilmatch_transport._mailbox import Mailbox
 
 COORDINATOR = "office"
+OPERATOR = "operator"
 KEY_BITS = 2048  # the smallest that the product allows
 DEALER = "zz-dealer"  # last in the alphabet: no trustee, and asked to deal after all departments
 _CERTIFICATE = "00" * 32  # nobody looks at it: there is no TLS here
+_FREE = Rules(runs_an_epoch=10**6, runs_a_year=10**6, epsilon_a_year=Decimal(10**6), exact_counts=True)
 _ENDS_WITHIN = 20.0  # seconds that a task has to end once its stream is over
 
 
@@ -142,6 +153,10 @@ class Node:
     jobs: NodeJobs = field(init=False)
     tasks: Tasks = field(init=False)
     store: NodeStore = field(init=False)
+    log: EvidenceLog = field(init=False)
+    desk: Desk = field(init=False)
+    rules: Rules = _FREE
+    alone: bool = True  # this machine approves in the officer's name
 
     def __post_init__(self) -> None:
         self.start()
@@ -149,7 +164,17 @@ class Node:
     def start(self) -> None:
         """Put the node together over what is on its disk."""
         self.store = NodeStore(self.disk, self.vault)
+        self.log = EvidenceLog(Path(f"{self.disk}.log"), self.name, self.keys.identity)
         data = DataFolder(load_catalog(self.folder / "catalog.yaml"), self.folder, {})
+        parts = {
+            "catalog": data.catalog,
+            "directory": self.directory,
+            "store": self.store.desk,
+            "log": self.log,
+            "rules": self.rules,
+        }
+        self.desk = Desk(self.name, **parts)
+        rights = Rights(self.name, **parts, officer=self.keys.officer if self.alone else None)
         self.linkage = NodeLinkage(
             self.name,
             keys=self.keys,
@@ -165,14 +190,14 @@ class Node:
             store=self.store,
             data=data,
             executor=self.executor,
+            rights=rights,
+            log=JobLog(self.log),
         )
+        reports = self.out / "reports" / self.name
         self.tasks = Tasks(
-            self.directory,
-            self.linkage,
-            self.jobs,
-            self.executor,
-            reports=self.out / "reports" / self.name,
-            results=self.out,
+            LinkageTasks(self.directory, self.linkage, self.log, reports=reports),
+            JobTasks(self.directory, self.jobs, self.executor, reports=reports, results=self.out),
+            self.log,
         )
 
     def crash(self) -> None:
@@ -181,6 +206,8 @@ class Node:
         self.disk = left.with_name(left.name + "+")
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{left}{suffix}", f"{self.disk}{suffix}")
+        shutil.copyfile(f"{left}.log", f"{self.disk}.log")
+        self.log.close()
         self.store.close()
         self.start()
 
@@ -237,7 +264,8 @@ class Federation:
     """Departments and their coordinator; ``trustees`` are the first departments by name.
 
     Every department may deal, and with ``dealer`` so may a node without data, `DEALER`.  ``register`` is
-    the department that keeps the register, for epochs with register slots.
+    the department that keeps the register, for epochs with register slots.  With ``officers`` each department
+    has one of its own, and these rules; without, every machine approves what it is asked, as `local run` does.
     """
 
     def __init__(
@@ -248,6 +276,7 @@ class Federation:
         trustees: int = 2,
         register: str | None = None,
         dealer: bool = False,
+        officers: Rules | None = None,
     ) -> None:
         self.home = home
         self.out = home / "out"
@@ -276,9 +305,12 @@ class Federation:
                 Vault(bytes([len(self.nodes)]) * 32),
                 self.directory,
                 home / f"{name}.sqlite",
+                rules=officers or _FREE,
+                alone=officers is None,
             )
         self.disk = home / "office.sqlite"
         self.store = CoordinatorStore(self.disk)
+        self.log = EvidenceLog(home / "office.log", COORDINATOR, self.identity)
         self.network = MemoryNodes(self.nodes)
         self.jobs = Jobs(
             identity=self.identity,
@@ -287,6 +319,7 @@ class Federation:
             nodes=self.network,
             executor=InlineExecutor(),
             evidence=self.evidence,
+            log=self.log,
         )
 
     def __enter__(self) -> Self:
@@ -294,8 +327,10 @@ class Federation:
 
     def __exit__(self, *_: object) -> None:
         self.network.wait()
+        self.log.close()
         self.store.close()
         for node in self.nodes.values():
+            node.log.close()
             node.store.close()
 
     @contextmanager
@@ -332,12 +367,27 @@ class Federation:
         finally:
             self.network.wait()
 
-    def run(self, *policies: str) -> JobReport:
+    def run(self, *policies: str, job: str | None = None) -> JobReport:
         """Run policies over the newest epoch, as one job; raises as the coordinator's ``Jobs.run``."""
         try:
-            return self.jobs.run([policy.encode() for policy in policies], KEY_BITS, _no_progress)
+            return self.jobs.run(
+                [policy.encode() for policy in policies],
+                KEY_BITS,
+                _no_progress,
+                job=job or os.urandom(16).hex(),
+                operator=OPERATOR,
+                control=Control(),
+            )
         finally:
             self.network.wait()
+
+    def decide(self, *names: str, runs: int = 12, days: int = 30) -> None:
+        """Have the officers of these departments, or of all, approve whatever waits."""
+        for name in names or sorted(self.nodes):
+            node = self.nodes[name]
+            for waiting in node.desk.waiting():
+                expires = datetime.now(UTC) + timedelta(days=days)
+                node.desk.approve(waiting.digest, node.keys.officer, runs=runs, expires=expires)
 
     def eligible(self, policy: str) -> list[str]:
         """Whom the recipient found in the last run of the policy of this name."""

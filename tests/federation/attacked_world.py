@@ -1,5 +1,6 @@
 """Four departments to attack, an active coordinator's tools, and one who leads a job by hand."""
 
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -123,7 +124,8 @@ class ActiveCoordinator:
             reference_date=day,
             dealers=federation.directory.may_deal,
         )
-        self.draft = federation.jobs._draft(plan, entries, epoch, stored, KEY_BITS).model_dump(mode="json")
+        draft = federation.jobs._drafting._draft(plan, entries, epoch, stored, KEY_BITS, os.urandom(16).hex())
+        self.draft = draft.model_dump(mode="json")
         self.agreement = AgreementKey.generate()
         self.tasks, self.keys = {}, {}
 
@@ -138,7 +140,7 @@ class ActiveCoordinator:
         """Send a draft to one node and take its keys; raises NodeFailedError where it refuses."""
         self.tasks[name] = self.prepare(name)
         self.tasks[name].declaration()
-        self.keys[name] = self.tasks[name].keys(draft or self.drafted())
+        self.keys[name] = self.tasks[name].keys(draft or self.drafted(), ()).keys
 
     def ask_all(self):
         for name in self.draft["participants"]:

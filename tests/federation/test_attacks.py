@@ -200,7 +200,7 @@ def test_attack_a_chunk_of_another_size_or_out_of_range(federation, change):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of two ciphertexts: a job has several."""
-    monkeypatch.setattr("veilmatch_coordinator.jobs.CHUNK_CIPHERTEXTS", 2)
+    monkeypatch.setattr("veilmatch_coordinator.drafting.CHUNK_CIPHERTEXTS", 2)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -365,7 +365,7 @@ def test_a_node_asked_twice_resends_the_same_bytes(tmp_path):
             tax.crash()
             assert bytes_of(office.contributed("tax", digest)) == first
             # And never again.
-            office.conversation.close_job("tax", digest)
+            office.conversation.close_job("tax", digest, ())
             for _ in range(2):
                 with refusal("never started at this node, or is closed"):
                     office.contributed("tax", digest)
@@ -415,7 +415,7 @@ def test_attack_closing_a_job_while_a_node_contributes(federation):
         slow = tax.jobs.contribute(digest)
         next(slow)
         office.contributed("tax", digest)
-        office.conversation.close_job("tax", digest)
+        office.conversation.close_job("tax", digest, ())
         with pytest.raises((JobRefusedError, StoreError)):
             list(slow)
 
@@ -488,7 +488,7 @@ def test_closing_a_job_erases_its_keys_and_ciphertexts(federation):
             sealed = connection.exec_driver_sql(
                 "SELECT secrets FROM jobs WHERE manifest_sha256 = ?", (digest,)
             ).scalar_one()
-        office.conversation.close_job("tax", digest)
+        office.conversation.close_job("tax", digest, ())
     with tax.store._engine.connect() as connection:
         row = connection.exec_driver_sql(
             "SELECT secrets, answers, state FROM jobs WHERE manifest_sha256 = ?", (digest,)

@@ -7,7 +7,7 @@ import pytest
 from fakes.federation import Federation, Given, csv_text
 from scipy.stats import chisquare
 
-from veilmatch_node import service
+from veilmatch_node.service import jobs as service
 
 PEOPLE = 40
 RUNS = 4  # of one world, over one linkage

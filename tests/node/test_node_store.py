@@ -41,7 +41,7 @@ def test_the_first_of_two_chunks_of_one_place_is_the_one_that_leaves(store):
 
 def test_only_what_has_expired_and_is_not_closed_is_erased(store, monkeypatch):
     emptied = []
-    monkeypatch.setattr("veilmatch_node.store.forget_erased", emptied.append)
+    monkeypatch.setattr("veilmatch_node.store.jobs.forget_erased", emptied.append)
     start(store)
     start(store, b"n" * 32, NOW + timedelta(days=1))
     for _ in range(2):

@@ -76,7 +76,8 @@ class RealFederation:
 
     def submit(self, *policies: str, progress: Callable[..., None] = silent) -> list[dict[str, object]]:
         """Run policies over the newest epoch, as one job; the coordinator's copies of their results."""
-        return self.operator.run([self.policies[policy].encode() for policy in policies], 2048, progress)
+        job = self.operator.submit([self.policies[policy].encode() for policy in policies], 2048)
+        return self.operator.watch(job.job, progress)
 
     def run(self, policy: str, progress: Callable[..., None] = silent) -> list[str]:
         """Run a policy over the newest epoch; the eligible, as the recipient's file has them."""

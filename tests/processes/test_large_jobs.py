@@ -142,7 +142,7 @@ def test_after_a_kill_around_every_send_the_same_bytes_leave_again(large):
 
     nodes = office.nodes()
     with nodes.conversation() as conversation:
-        conversation.close_job("tax", digest)
+        conversation.close_job("tax", digest, ())
         assert chunks_of(large, "tax", digest) == {}
         closed = "tax: the job is refused: job: never started at this node, or is closed; submit it again"
         with pytest.raises(NodeFailedError, match=f"^{closed}$"):

@@ -43,7 +43,9 @@ def calls(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     for line in code:
         found = re.match(r"(?:\.venv/bin/)?veilmatch((?: .*)?)$", line.strip())
         if found and (parts := found[1].split()):
-            words = next((tuple(parts[:n]) for n in (2, 1) if tuple(parts[:n]) in COMMANDS), tuple(parts[:2]))
+            words = next(
+                (tuple(parts[:n]) for n in (3, 2, 1) if tuple(parts[:n]) in COMMANDS), tuple(parts[:2])
+            )
             yield words, parts[len(words) :]
 
 

@@ -17,16 +17,16 @@ from veilmatch_transport.errors import (
     TransportError,
 )
 from veilmatch_transport.roles import RoleGate, caller
+from veilmatch_transport.secrets_at_rest import read_passphrase, read_secret, read_tls, read_tls_key
 from veilmatch_transport.server import Server
 from veilmatch_transport.settings import (
     Federation,
     Section,
     SettingsError,
     Tls,
+    Unlock,
     load_settings,
     read_directory,
-    read_secret,
-    read_tls,
     require_key,
     require_member,
 )
@@ -54,6 +54,7 @@ __all__ = [
     "Tls",
     "TlsIdentity",
     "TransportError",
+    "Unlock",
     "WorkStream",
     "as_refusal",
     "call",
@@ -64,8 +65,10 @@ __all__ = [
     "open_channel",
     "open_stream",
     "read_directory",
+    "read_passphrase",
     "read_secret",
     "read_tls",
+    "read_tls_key",
     "require_key",
     "require_member",
     "responses",

@@ -27,6 +27,8 @@ class Code(StrEnum):
     POLICY_REFUSED = "policy-refused"
     DATA_REFUSED = "data-refused"
     JOB_REFUSED = "job-refused"
+    APPROVAL_NEEDED = "approval-needed"
+    NOT_SERVING = "not-serving"
     ALREADY_USED = "already-used"
     CHECK_FAILED = "check-failed"
     NOT_FOUND = "not-found"
@@ -49,6 +51,11 @@ PUBLIC: Final = MappingProxyType(
         Code.POLICY_REFUSED: (grpc.StatusCode.FAILED_PRECONDITION, "the policy is refused"),
         Code.DATA_REFUSED: (grpc.StatusCode.FAILED_PRECONDITION, "this department's data is refused"),
         Code.JOB_REFUSED: (grpc.StatusCode.FAILED_PRECONDITION, "the job is refused"),
+        Code.APPROVAL_NEEDED: (grpc.StatusCode.FAILED_PRECONDITION, "a data officer must decide first"),
+        Code.NOT_SERVING: (
+            grpc.StatusCode.UNAVAILABLE,
+            "this party cannot write its log and serves nobody until it can",
+        ),
         Code.ALREADY_USED: (
             grpc.StatusCode.ALREADY_EXISTS,
             "this manifest was already started and is never started twice",

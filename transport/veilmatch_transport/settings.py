@@ -1,4 +1,4 @@
-"""What every service reads when it starts: its TOML file, its keys, and the federation's directory.
+"""What every service reads when it starts: its TOML file and the federation's directory.
 
 Relative paths are relative to the file that names them.  Every setting is listed in
 docs/configuration.md.
@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from veilmatch_crypto import fingerprint
 from veilmatch_policy.directory import Directory, open_directory
 from veilmatch_transport.tls import TlsIdentity
-
-_OTHERS = 0o077  # permission bits of group and others
 
 
 class SettingsError(Exception):
@@ -37,12 +35,15 @@ class Federation(Section):
 
 
 class Tls(Section):
-    """PEM files of mutual TLS."""
+    """PEM files of mutual TLS; the key may be in an encrypted key file."""
 
     root: Path
     certificate: Path
     key: Path
 
+
+# Where the passphrase of encrypted keys is: a file, or an environment variable (secrets_at_rest.py).
+Unlock = Annotated[str, Field(pattern=r"^(?:file:.+|env:[A-Za-z_][A-Za-z0-9_]*)$")]
 
 _S = TypeVar("_S", bound=BaseModel)
 
@@ -73,24 +74,6 @@ def _below(section: _S, base: Path) -> _S:
     return section.model_copy(update=changes)
 
 
-def read_secret(path: Path) -> bytes:
-    """Read a private key: 32 bytes in hex, in a file that only its owner can read.
-
-    Raises SettingsError otherwise; the message never holds what the file holds.
-    """
-    try:
-        if path.stat().st_mode & _OTHERS:
-            raise SettingsError(f"{path}: others can read this key; run chmod 600 on it")
-        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (ValueError, UnicodeError):
-        secret = b""
-    if len(secret) != 32:
-        raise SettingsError(f"{path}: is not a key of 32 bytes in hex; restore it")
-    return secret
-
-
 def read_file(path: Path) -> bytes:
     """Read a whole file.  Raises SettingsError with the reason."""
     try:
@@ -115,7 +98,12 @@ def read_directory(federation: Federation, *, oldest: int) -> Directory:
 
 
 def require_member(directory: Directory, name: str, role: str, tls: TlsIdentity) -> None:
-    """Raise SettingsError unless the directory lists ``name`` with this role and our certificate."""
+    """Raise SettingsError unless the directory lists ``name`` with this role and our certificate.
+
+    Raises DirectoryError, with day and reason, where it was revoked.
+    """
+    if name in directory.revoked:
+        directory.member(name)
     if directory.roles_of(name, fingerprint(tls.certificate)) != frozenset({role}):
         raise SettingsError(
             f"{name}: the directory lists no {role} of this name with this certificate; "
@@ -127,12 +115,3 @@ def require_key(path: Path, public: bytes, listed: bytes) -> None:
     """Raise SettingsError unless a key file's public key is the one that the directory lists for us."""
     if public != listed:
         raise SettingsError(f"{path}: is not the key that the directory lists for this member; restore it")
-
-
-def read_tls(tls: Tls) -> TlsIdentity:
-    """Read this party's side of TLS.  Raises SettingsError or CredentialError with the file that is wrong."""
-    if tls.key.exists() and tls.key.stat().st_mode & _OTHERS:
-        raise SettingsError(f"{tls.key}: others can read this key; run chmod 600 on it")
-    return TlsIdentity(
-        root=read_file(tls.root), certificate=read_file(tls.certificate), key=read_file(tls.key)
-    )

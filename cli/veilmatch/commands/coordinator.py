@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from veilmatch.commands import joining
 from veilmatch.commands.leaving import leave
 
 app = typer.Typer(help="The coordinating office.", no_args_is_help=True)
@@ -15,6 +16,11 @@ Config = Annotated[Path, typer.Option(help="The coordinator's configuration file
 @app.callback()
 def _group() -> None:
     """The coordinating office."""
+
+
+app.command("init")(joining.coordinator_init)
+app.command("join")(joining.coordinator_join)
+app.command("renew")(joining.renew)
 
 
 @app.command("serve")

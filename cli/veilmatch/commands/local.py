@@ -1,13 +1,13 @@
 """`veilmatch local`: a whole federation on this machine."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from veilmatch import show
+from veilmatch.commands.choices import KeyBits, LinkageMode, SlotMode
 from veilmatch.departments import catalogs_of, check_everything, load_departments, load_policies, today
 from veilmatch.grouping import jobs_of, needs_extra_dealer
 
@@ -21,27 +21,6 @@ Departments = Annotated[
 @app.callback()
 def _group() -> None:
     """A whole federation on this machine."""
-
-
-class LinkageMode(StrEnum):
-    """How people are matched (protocol.md, 3)."""
-
-    oprf = "oprf"
-    shared_key = "shared-key"
-
-
-class SlotMode(StrEnum):
-    """Whose people have slots (protocol.md, 3 step 4)."""
-
-    union = "union"
-    register = "register"
-
-
-class KeyBits(StrEnum):
-    """Length of the Paillier modulus."""
-
-    short = "2048"
-    usual = "3072"
 
 
 @app.command("run")

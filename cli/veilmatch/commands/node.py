@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from veilmatch.commands import joining
 from veilmatch.commands.leaving import leave
 
 app = typer.Typer(help="A department's node.", no_args_is_help=True)
@@ -15,6 +16,13 @@ Config = Annotated[Path, typer.Option(help="The node's configuration file (docs/
 @app.callback()
 def _group() -> None:
     """A department's node."""
+
+
+app.command("officer")(joining.node_officer)
+app.command("init")(joining.node_init)
+app.command("join")(joining.node_join)
+app.command("renew")(joining.renew)
+app.command("quota")(joining.node_quota)
 
 
 @app.command("serve")

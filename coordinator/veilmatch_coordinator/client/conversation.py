@@ -14,6 +14,7 @@ import structlog
 from veilmatch_coordinator.client.job import ContributeTask, DealTask, OpenTask, PrepareTask, Traffic
 from veilmatch_coordinator.client.line import Line, Parts, Stream, named
 from veilmatch_coordinator.client.linkage import LinkTask, TrusteeTask
+from veilmatch_evidence.records import Head
 from veilmatch_policy.directory import Directory
 from veilmatch_transport import PeerError, TlsIdentity, open_channel, open_stream
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
@@ -22,6 +23,9 @@ _log = structlog.get_logger(__name__)
 
 _ATTACHED_WITHIN = 15.0  # seconds that a node has to dial in before work for it fails: a restart takes less
 _CLOSED_WITHIN = 2.0  # the same where a job is over: it need not wait for a node that is gone
+_LOG_BYTES = (
+    64 << 20
+)  # what a node may have recorded of one job, and withheld of others meanwhile: 100,000 records
 _END_SECONDS = 10.0  # that a node has to end a stream after its task is done
 
 
@@ -77,6 +81,7 @@ class Conversation:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._streams: list[Stream] = []
+        self._broken = False
         self._changing = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -95,9 +100,10 @@ class Conversation:
             for stream in self._streams:
                 _finish(stream)
 
-    def abort(self, _error: BaseException) -> None:
-        """Break all streams off: whoever waits for one of them is woken."""
+    def abort(self, _error: BaseException | None = None) -> None:
+        """Break all streams off, also those that are opened later: whoever waits for one of them is woken."""
         with self._changing:
+            self._broken = True
             for stream in self._streams:
                 stream.cancel()
 
@@ -160,11 +166,30 @@ class Conversation:
         task = job_pb2.OpenTask(manifest_sha256=digest)
         return OpenTask(self._begin(name, node_pb2.CoordinatorMessage(open=task)))
 
-    def close_job(self, name: str, digest: bytes) -> None:
-        """Have a node erase a job's keys and ciphertexts."""
-        task = job_pb2.CloseTask(manifest_sha256=digest)
+    def close_job(self, name: str, digest: bytes, heads: Sequence[Head]) -> tuple[Head, bytes]:
+        """Have a node erase a job's keys and ciphertexts; its log's head, and what it recorded of the job.
+
+        ``heads`` are the newest that the coordinator knows.
+        """
+        task = job_pb2.CloseTask(manifest_sha256=digest, heads=map(_head_out, heads))
         message = node_pb2.CoordinatorMessage(close=task)
-        self._begin(name, message, within=_CLOSED_WITHIN).receive("done")
+        line = self._begin(name, message, within=_CLOSED_WITHIN)
+        head = _head_in(line.receive("head").head)
+        recorded, last = Parts(name, _LOG_BYTES), False
+        while not last:
+            part = line.receive("log").log
+            recorded.add(part.lines)
+            last = part.last
+        line.receive("done")
+        return head, bytes(recorded.data)
+
+    def exchange_heads(self, name: str, heads: Sequence[Head]) -> Head:
+        """Show a node the newest heads that the coordinator knows; its own."""
+        task = job_pb2.HeadsTask(heads=map(_head_out, heads))
+        line = self._begin(name, node_pb2.CoordinatorMessage(heads=task))
+        head = _head_in(line.receive("head").head)
+        line.receive("done")
+        return head
 
     def _begin(
         self, name: str, first: node_pb2.CoordinatorMessage, *, within: float = _ATTACHED_WITHIN
@@ -173,9 +198,21 @@ class Conversation:
             stream = self._nodes.open(name, within=within)
         with self._changing:
             self._streams.append(stream)
+            if self._broken:
+                stream.cancel()
         line = Line(stream, self._nodes)
         line.send(first)
         return line
+
+
+def _head_out(head: Head) -> job_pb2.LogHead:
+    return job_pb2.LogHead(
+        party=head.party, sequence=head.sequence, digest=head.digest, signature=head.signature
+    )
+
+
+def _head_in(message: job_pb2.LogHead) -> Head:
+    return Head(message.party, message.sequence, message.digest, message.signature)
 
 
 def _finish(stream: Stream) -> None:

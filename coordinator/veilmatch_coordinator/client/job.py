@@ -1,10 +1,11 @@
 """The coordinator's side of a job, one class a task (protocol.md, 4, 5 and 7)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from veilmatch_coordinator.client.line import Line, Parts
 from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.declarations import DepartmentEntry
 from veilmatch_policy.manifest import PartyKeys
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2
@@ -26,6 +27,13 @@ class Traffic(NamedTuple):
     received: Mapping[str, int]
 
 
+class Given(NamedTuple):
+    """What a party gives for a draft: its keys, and its officer's approvals (statement and signature)."""
+
+    keys: PartyKeys
+    approvals: Sequence[tuple[bytes, bytes]]
+
+
 class PrepareTask:
     """A party's part in the manifest (protocol.md, 7)."""
 
@@ -39,16 +47,29 @@ class PrepareTask:
             raise NodeFailedError(f"{self._line.name}: declares for another department; check its release")
         return declared
 
-    def keys(self, draft: bytes) -> PartyKeys:
-        """Send the draft; the keys that the party gives for it."""
-        self._line.send(node_pb2.CoordinatorMessage(draft=job_pb2.DraftDelivery(draft=draft)))
-        keys = self._line.receive("job_keys").job_keys
-        return PartyKeys(
+    def keys(self, draft: bytes, others: Sequence[SignedDecision]) -> Given:
+        """Send the draft, with what other departments' officers decided; what the party gives for it.
+
+        Raises ApprovalNeededError where its own officer must decide first.
+        """
+        decisions = [
+            job_pb2.SignedDecision(
+                department=each.decision.request.department,
+                statement=each.statement,
+                signature=each.signature,
+            )
+            for each in others
+        ]
+        delivery = job_pb2.DraftDelivery(draft=draft, decisions=decisions)
+        self._line.send(node_pb2.CoordinatorMessage(draft=delivery))
+        given = self._line.receive("job_keys").job_keys
+        keys = PartyKeys(
             name=self._line.name,
-            agreement=keys.agreement.hex(),
-            paillier=keys.paillier.hex(),
-            signature=keys.signature.hex(),
+            agreement=given.agreement.hex(),
+            paillier=given.paillier.hex(),
+            signature=given.signature.hex(),
         )
+        return Given(keys, [(each.statement, each.signature) for each in given.approvals])
 
     def accept(self, manifest: bytes) -> bytes:
         """Deliver the manifest; the hash that the party accepted."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_coordinator.errors import ApprovalNeededError, NodeFailedError
 from veilmatch_transport import Code, PeerError, StreamEnded, WorkStream
 from veilmatch_wire.v1 import node_pb2
 
@@ -54,7 +54,10 @@ class Line:
             self._nodes.release(self._stream)
         if body == "refused":
             code = Code(message.refused.code) if message.refused.code in set(Code) else Code.INTERNAL
-            raise NodeFailedError(f"{self.name}: {message.refused.text}", _EXIT_CODES.get(code, 5))
+            text = f"{self.name}: {message.refused.text}"
+            if code is Code.APPROVAL_NEEDED:
+                raise ApprovalNeededError(text)
+            raise NodeFailedError(text, _EXIT_CODES.get(code, 5))
         if body not in expected:
             raise NodeFailedError(
                 f"{self.name}: sent another message than {' or '.join(expected)}; check its release"

@@ -26,7 +26,7 @@ from veilmatch_wire.v1 import job_pb2 as veilmatch__wire_dot_v1_dot_job__pb2
 from veilmatch_wire.v1 import node_pb2 as veilmatch__wire_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#veilmatch_wire/v1/coordinator.proto\x12\x11veilmatch_wire.v1\x1a\x1bveilmatch_wire/v1/job.proto\x1a\x1cveilmatch_wire/v1/node.proto\"\x0f\n\rAttachRequest\"\x1a\n\tWorkOffer\x12\r\n\x05offer\x18\x01 \x01(\t\"~\n\x0bLinkRequest\x12+\n\x07linkage\x18\x01 \x01(\x0e\x32\x1a.veilmatch_wire.v1.Linkage\x12\x16\n\x0ereference_date\x18\x02 \x01(\t\x12*\n\x05slots\x18\x03 \x01(\x0e\x32\x1b.veilmatch_wire.v1.SlotMode\"0\n\nRunRequest\x12\x10\n\x08policies\x18\x01 \x03(\x0c\x12\x10\n\x08key_bits\x18\x02 \x01(\r\"J\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x12\n\ndepartment\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\"\x9e\x01\n\x06Linked\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x0e\n\x06padded\x18\x02 \x01(\r\x12\x35\n\x06people\x18\x03 \x03(\x0b\x32%.veilmatch_wire.v1.Linked.PeopleEntry\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x1a-\n\x0bPeopleEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"W\n\tCompleted\x12\x0b\n\x03job\x18\x01 \x01(\t\x12,\n\x06report\x18\x02 \x01(\x0b\x32\x1c.veilmatch_wire.v1.JobReport\x12\x0f\n\x07results\x18\x03 \x03(\x0c\")\n\x06\x46\x61iled\x12\x11\n\texit_code\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xcd\x01\n\x05\x45vent\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.veilmatch_wire.v1.ProgressH\x00\x12+\n\x06linked\x18\x02 \x01(\x0b\x32\x19.veilmatch_wire.v1.LinkedH\x00\x12\x31\n\tcompleted\x18\x03 \x01(\x0b\x32\x1c.veilmatch_wire.v1.CompletedH\x00\x12+\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x19.veilmatch_wire.v1.FailedH\x00\x42\x06\n\x04\x62ody*L\n\x07Linkage\x12\x17\n\x13LINKAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cLINKAGE_OPRF\x10\x01\x12\x16\n\x12LINKAGE_SHARED_KEY\x10\x02*R\n\x08SlotMode\x12\x19\n\x15SLOT_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSLOT_MODE_UNION\x10\x01\x12\x16\n\x12SLOT_MODE_REGISTER\x10\x02\x32\xac\x01\n\x0b\x43oordinator\x12J\n\x06\x41ttach\x12 .veilmatch_wire.v1.AttachRequest\x1a\x1c.veilmatch_wire.v1.WorkOffer0\x01\x12Q\n\x04Work\x12\x1e.veilmatch_wire.v1.NodeMessage\x1a%.veilmatch_wire.v1.CoordinatorMessage(\x01\x30\x01\x32\x8e\x01\n\x06Office\x12\x42\n\x04Link\x12\x1e.veilmatch_wire.v1.LinkRequest\x1a\x18.veilmatch_wire.v1.Event0\x01\x12@\n\x03Run\x12\x1d.veilmatch_wire.v1.RunRequest\x1a\x18.veilmatch_wire.v1.Event0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#veilmatch_wire/v1/coordinator.proto\x12\x11veilmatch_wire.v1\x1a\x1bveilmatch_wire/v1/job.proto\x1a\x1cveilmatch_wire/v1/node.proto\"\x0f\n\rAttachRequest\"\x1a\n\tWorkOffer\x12\r\n\x05offer\x18\x01 \x01(\t\"~\n\x0bLinkRequest\x12+\n\x07linkage\x18\x01 \x01(\x0e\x32\x1a.veilmatch_wire.v1.Linkage\x12\x16\n\x0ereference_date\x18\x02 \x01(\t\x12*\n\x05slots\x18\x03 \x01(\x0e\x32\x1b.veilmatch_wire.v1.SlotMode\"3\n\rSubmitRequest\x12\x10\n\x08policies\x18\x01 \x03(\x0c\x12\x10\n\x08key_bits\x18\x02 \x01(\r\"\x1b\n\x0bListRequest\x12\x0c\n\x04most\x18\x01 \x01(\r\"\x1a\n\x0bShowRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x1c\n\rCancelRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x1c\n\rResultRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x12\n\x10ShowEpochRequest\"\x86\x02\n\nSubmission\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x10\n\x08policies\x18\x03 \x03(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x10\n\x08key_bits\x18\x05 \x01(\r\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.veilmatch_wire.v1.JobState\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x11\n\texit_code\x18\x08 \x01(\r\x12\x11\n\twaits_for\x18\t \x03(\t\x12\r\n\x05\x65poch\x18\n \x01(\t\x12\x11\n\tsubmitted\x18\x0b \x01(\t\x12\x0f\n\x07started\x18\x0c \x01(\t\x12\r\n\x05\x65nded\x18\r \x01(\t\":\n\x0bSubmissions\x12+\n\x04jobs\x18\x01 \x03(\x0b\x32\x1d.veilmatch_wire.v1.Submission\"J\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x12\n\ndepartment\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\"\x9e\x01\n\x06Linked\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x0e\n\x06padded\x18\x02 \x01(\r\x12\x35\n\x06people\x18\x03 \x03(\x0b\x32%.veilmatch_wire.v1.Linked.PeopleEntry\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x1a-\n\x0bPeopleEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb5\x01\n\x0bNewestEpoch\x12)\n\x06linked\x18\x01 \x01(\x0b\x32\x19.veilmatch_wire.v1.Linked\x12+\n\x07linkage\x18\x02 \x01(\x0e\x32\x1a.veilmatch_wire.v1.Linkage\x12*\n\x05slots\x18\x03 \x01(\x0e\x32\x1b.veilmatch_wire.v1.SlotMode\x12\x16\n\x0ereference_date\x18\x04 \x01(\t\x12\n\n\x02\x61t\x18\x05 \x01(\t\"W\n\tCompleted\x12\x0b\n\x03job\x18\x01 \x01(\t\x12,\n\x06report\x18\x02 \x01(\x0b\x32\x1c.veilmatch_wire.v1.JobReport\x12\x0f\n\x07results\x18\x03 \x03(\x0c\")\n\x06\x46\x61iled\x12\x11\n\texit_code\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xfb\x01\n\x05\x45vent\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.veilmatch_wire.v1.ProgressH\x00\x12+\n\x06linked\x18\x02 \x01(\x0b\x32\x19.veilmatch_wire.v1.LinkedH\x00\x12\x31\n\tcompleted\x18\x03 \x01(\x0b\x32\x1c.veilmatch_wire.v1.CompletedH\x00\x12+\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x19.veilmatch_wire.v1.FailedH\x00\x12,\n\x03job\x18\x05 \x01(\x0b\x32\x1d.veilmatch_wire.v1.SubmissionH\x00\x42\x06\n\x04\x62ody\"\xff\x01\n\x06\x41nswer\x12,\n\x03job\x18\x01 \x01(\x0b\x32\x1d.veilmatch_wire.v1.SubmissionH\x00\x12.\n\x04jobs\x18\x02 \x01(\x0b\x32\x1e.veilmatch_wire.v1.SubmissionsH\x00\x12\x31\n\tcompleted\x18\x03 \x01(\x0b\x32\x1c.veilmatch_wire.v1.CompletedH\x00\x12/\n\x05\x65poch\x18\x04 \x01(\x0b\x32\x1e.veilmatch_wire.v1.NewestEpochH\x00\x12+\n\x06\x66\x61iled\x18\x05 \x01(\x0b\x32\x19.veilmatch_wire.v1.FailedH\x00\x42\x06\n\x04\x62ody*L\n\x07Linkage\x12\x17\n\x13LINKAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cLINKAGE_OPRF\x10\x01\x12\x16\n\x12LINKAGE_SHARED_KEY\x10\x02*R\n\x08SlotMode\x12\x19\n\x15SLOT_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSLOT_MODE_UNION\x10\x01\x12\x16\n\x12SLOT_MODE_REGISTER\x10\x02*\xb0\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_WAITING\x10\x02\x12\x15\n\x11JOB_STATE_RUNNING\x10\x03\x12\x16\n\x12JOB_STATE_COMPLETE\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06\x32\xac\x01\n\x0b\x43oordinator\x12J\n\x06\x41ttach\x12 .veilmatch_wire.v1.AttachRequest\x1a\x1c.veilmatch_wire.v1.WorkOffer0\x01\x12Q\n\x04Work\x12\x1e.veilmatch_wire.v1.NodeMessage\x1a%.veilmatch_wire.v1.CoordinatorMessage(\x01\x30\x01\x32\xba\x04\n\x06Office\x12\x42\n\x04Link\x12\x1e.veilmatch_wire.v1.LinkRequest\x1a\x18.veilmatch_wire.v1.Event0\x01\x12K\n\tShowEpoch\x12#.veilmatch_wire.v1.ShowEpochRequest\x1a\x19.veilmatch_wire.v1.Answer\x12\x45\n\x06Submit\x12 .veilmatch_wire.v1.SubmitRequest\x1a\x19.veilmatch_wire.v1.Answer\x12\x41\n\x04List\x12\x1e.veilmatch_wire.v1.ListRequest\x1a\x19.veilmatch_wire.v1.Answer\x12\x41\n\x04Show\x12\x1e.veilmatch_wire.v1.ShowRequest\x1a\x19.veilmatch_wire.v1.Answer\x12\x44\n\x05Watch\x12\x1f.veilmatch_wire.v1.WatchRequest\x1a\x18.veilmatch_wire.v1.Event0\x01\x12\x45\n\x06\x43\x61ncel\x12 .veilmatch_wire.v1.CancelRequest\x1a\x19.veilmatch_wire.v1.Answer\x12\x45\n\x06Result\x12 .veilmatch_wire.v1.ResultRequest\x1a\x19.veilmatch_wire.v1.Answerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +35,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LINKED_PEOPLEENTRY']._loaded_options = None
   _globals['_LINKED_PEOPLEENTRY']._serialized_options = b'8\001'
-  _globals['_LINKAGE']._serialized_start=917
-  _globals['_LINKAGE']._serialized_end=993
-  _globals['_SLOTMODE']._serialized_start=995
-  _globals['_SLOTMODE']._serialized_end=1077
+  _globals['_LINKAGE']._serialized_start=1899
+  _globals['_LINKAGE']._serialized_end=1975
+  _globals['_SLOTMODE']._serialized_start=1977
+  _globals['_SLOTMODE']._serialized_end=2059
+  _globals['_JOBSTATE']._serialized_start=2062
+  _globals['_JOBSTATE']._serialized_end=2238
   _globals['_ATTACHREQUEST']._serialized_start=117
   _globals['_ATTACHREQUEST']._serialized_end=132
   _globals['_WORKOFFER']._serialized_start=134
   _globals['_WORKOFFER']._serialized_end=160
   _globals['_LINKREQUEST']._serialized_start=162
   _globals['_LINKREQUEST']._serialized_end=288
-  _globals['_RUNREQUEST']._serialized_start=290
-  _globals['_RUNREQUEST']._serialized_end=338
-  _globals['_PROGRESS']._serialized_start=340
-  _globals['_PROGRESS']._serialized_end=414
-  _globals['_LINKED']._serialized_start=417
-  _globals['_LINKED']._serialized_end=575
-  _globals['_LINKED_PEOPLEENTRY']._serialized_start=530
-  _globals['_LINKED_PEOPLEENTRY']._serialized_end=575
-  _globals['_COMPLETED']._serialized_start=577
-  _globals['_COMPLETED']._serialized_end=664
-  _globals['_FAILED']._serialized_start=666
-  _globals['_FAILED']._serialized_end=707
-  _globals['_EVENT']._serialized_start=710
-  _globals['_EVENT']._serialized_end=915
-  _globals['_COORDINATOR']._serialized_start=1080
-  _globals['_COORDINATOR']._serialized_end=1252
-  _globals['_OFFICE']._serialized_start=1255
-  _globals['_OFFICE']._serialized_end=1397
+  _globals['_SUBMITREQUEST']._serialized_start=290
+  _globals['_SUBMITREQUEST']._serialized_end=341
+  _globals['_LISTREQUEST']._serialized_start=343
+  _globals['_LISTREQUEST']._serialized_end=370
+  _globals['_SHOWREQUEST']._serialized_start=372
+  _globals['_SHOWREQUEST']._serialized_end=398
+  _globals['_WATCHREQUEST']._serialized_start=400
+  _globals['_WATCHREQUEST']._serialized_end=427
+  _globals['_CANCELREQUEST']._serialized_start=429
+  _globals['_CANCELREQUEST']._serialized_end=457
+  _globals['_RESULTREQUEST']._serialized_start=459
+  _globals['_RESULTREQUEST']._serialized_end=487
+  _globals['_SHOWEPOCHREQUEST']._serialized_start=489
+  _globals['_SHOWEPOCHREQUEST']._serialized_end=507
+  _globals['_SUBMISSION']._serialized_start=510
+  _globals['_SUBMISSION']._serialized_end=772
+  _globals['_SUBMISSIONS']._serialized_start=774
+  _globals['_SUBMISSIONS']._serialized_end=832
+  _globals['_PROGRESS']._serialized_start=834
+  _globals['_PROGRESS']._serialized_end=908
+  _globals['_LINKED']._serialized_start=911
+  _globals['_LINKED']._serialized_end=1069
+  _globals['_LINKED_PEOPLEENTRY']._serialized_start=1024
+  _globals['_LINKED_PEOPLEENTRY']._serialized_end=1069
+  _globals['_NEWESTEPOCH']._serialized_start=1072
+  _globals['_NEWESTEPOCH']._serialized_end=1253
+  _globals['_COMPLETED']._serialized_start=1255
+  _globals['_COMPLETED']._serialized_end=1342
+  _globals['_FAILED']._serialized_start=1344
+  _globals['_FAILED']._serialized_end=1385
+  _globals['_EVENT']._serialized_start=1388
+  _globals['_EVENT']._serialized_end=1639
+  _globals['_ANSWER']._serialized_start=1642
+  _globals['_ANSWER']._serialized_end=1897
+  _globals['_COORDINATOR']._serialized_start=2241
+  _globals['_COORDINATOR']._serialized_end=2413
+  _globals['_OFFICE']._serialized_start=2416
+  _globals['_OFFICE']._serialized_end=2986
 # @@protoc_insertion_point(module_scope)

@@ -64,6 +64,42 @@ SLOT_MODE_REGISTER: SlotMode.ValueType  # 2
 """The federation's register draws an order of its own people; in oprf mode only."""
 Global___SlotMode: _TypeAlias = SlotMode  # noqa: Y015
 
+class _JobState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_STATE_UNSPECIFIED: _JobState.ValueType  # 0
+    JOB_STATE_QUEUED: _JobState.ValueType  # 1
+    """It will be run as soon as it is its turn."""
+    JOB_STATE_WAITING: _JobState.ValueType  # 2
+    """Data officers must decide first; it is tried again from time to time."""
+    JOB_STATE_RUNNING: _JobState.ValueType  # 3
+    JOB_STATE_COMPLETE: _JobState.ValueType  # 4
+    """Ended: the results are there."""
+    JOB_STATE_FAILED: _JobState.ValueType  # 5
+    """Ended without a result."""
+    JOB_STATE_CANCELLED: _JobState.ValueType  # 6
+    """Ended by an operator."""
+
+class JobState(_JobState, metaclass=_JobStateEnumTypeWrapper):
+    """Where a job is between its submission and its end."""
+
+JOB_STATE_UNSPECIFIED: JobState.ValueType  # 0
+JOB_STATE_QUEUED: JobState.ValueType  # 1
+"""It will be run as soon as it is its turn."""
+JOB_STATE_WAITING: JobState.ValueType  # 2
+"""Data officers must decide first; it is tried again from time to time."""
+JOB_STATE_RUNNING: JobState.ValueType  # 3
+JOB_STATE_COMPLETE: JobState.ValueType  # 4
+"""Ended: the results are there."""
+JOB_STATE_FAILED: JobState.ValueType  # 5
+"""Ended without a result."""
+JOB_STATE_CANCELLED: JobState.ValueType  # 6
+"""Ended by an operator."""
+Global___JobState: _TypeAlias = JobState  # noqa: Y015
+
 @_typing.final
 class AttachRequest(_message.Message):
     """node -> coordinator: this node waits for work."""
@@ -132,8 +168,8 @@ class LinkRequest(_message.Message):
 Global___LinkRequest: _TypeAlias = LinkRequest  # noqa: Y015
 
 @_typing.final
-class RunRequest(_message.Message):
-    """operator -> coordinator: run policies of one recipient over the newest epoch, as one job."""
+class SubmitRequest(_message.Message):
+    """operator -> coordinator: queue policies of one recipient as one job, over the epoch that is the newest when it runs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -157,7 +193,227 @@ class RunRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RunRequest: _TypeAlias = RunRequest  # noqa: Y015
+Global___SubmitRequest: _TypeAlias = SubmitRequest  # noqa: Y015
+
+@_typing.final
+class ListRequest(_message.Message):
+    """operator -> coordinator: which jobs there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOST_FIELD_NUMBER: _builtins.int
+    most: _builtins.int
+    """How many to tell at most, from 1 to 1000: those that have not ended first, then the newest."""
+    def __init__(
+        self,
+        *,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["most", b"most"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRequest: _TypeAlias = ListRequest  # noqa: Y015
+
+@_typing.final
+class ShowRequest(_message.Message):
+    """operator -> coordinator: one job's state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """The job's name, as Submit gave it."""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowRequest: _TypeAlias = ShowRequest  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    """operator -> coordinator: tell a job's story until it ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """The job's name."""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class CancelRequest(_message.Message):
+    """operator -> coordinator: end a job, whether it is queued, waits or runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """The job's name."""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRequest: _TypeAlias = CancelRequest  # noqa: Y015
+
+@_typing.final
+class ResultRequest(_message.Message):
+    """operator -> coordinator: the coordinator's copies of a complete job's results."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """The job's name."""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResultRequest: _TypeAlias = ResultRequest  # noqa: Y015
+
+@_typing.final
+class ShowEpochRequest(_message.Message):
+    """operator -> coordinator: the newest epoch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowEpochRequest: _TypeAlias = ShowEpochRequest  # noqa: Y015
+
+@_typing.final
+class Submission(_message.Message):
+    """coordinator -> operator: a job as the coordinator's queue has it. All times are RFC 3339 in UTC, empty until they come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    KEY_BITS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SUBMITTED_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """The job's name, drawn by the coordinator: 32 hex digits. The manifest, logs and evidence have it too."""
+    operator: _builtins.str
+    """The member that submitted it."""
+    recipient: _builtins.str
+    """The department that receives the results."""
+    key_bits: _builtins.int
+    """Length of the recipient's Paillier modulus in bits."""
+    state: Global___JobState.ValueType
+    reason: _builtins.str
+    """Why it waits, failed or was cancelled: one line, public; else empty."""
+    exit_code: _builtins.int
+    """Exit code of a command that ends with it (policies.md): 0 unless it failed or was cancelled."""
+    epoch: _builtins.str
+    """The epoch that it ran or runs over: 32 hex digits, empty before it ran."""
+    submitted: _builtins.str
+    started: _builtins.str
+    """When it began to run."""
+    ended: _builtins.str
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the policies, in their order."""
+
+    @_builtins.property
+    def waits_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The departments whose officers must decide, while it waits."""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
+        recipient: _builtins.str = ...,
+        key_bits: _builtins.int = ...,
+        state: Global___JobState.ValueType = ...,
+        reason: _builtins.str = ...,
+        exit_code: _builtins.int = ...,
+        waits_for: _abc.Iterable[_builtins.str] | None = ...,
+        epoch: _builtins.str = ...,
+        submitted: _builtins.str = ...,
+        started: _builtins.str = ...,
+        ended: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "epoch", b"epoch", "exit_code", b"exit_code", "job", b"job", "key_bits", b"key_bits", "operator", b"operator", "policies", b"policies", "reason", b"reason", "recipient", b"recipient", "started", b"started", "state", b"state", "submitted", b"submitted", "waits_for", b"waits_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Submission: _TypeAlias = Submission  # noqa: Y015
+
+@_typing.final
+class Submissions(_message.Message):
+    """coordinator -> operator: several jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Submission]: ...
+    def __init__(
+        self,
+        *,
+        jobs: _abc.Iterable[Global___Submission] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Submissions: _TypeAlias = Submissions  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
@@ -250,6 +506,44 @@ class Linked(_message.Message):
 Global___Linked: _TypeAlias = Linked  # noqa: Y015
 
 @_typing.final
+class NewestEpoch(_message.Message):
+    """coordinator -> operator: the newest epoch, as its statement has it and as the linkage found it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINKED_FIELD_NUMBER: _builtins.int
+    LINKAGE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    REFERENCE_DATE_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    linkage: Global___Linkage.ValueType
+    slots: Global___SlotMode.ValueType
+    reference_date: _builtins.str
+    """Reference date of policies that name none, YYYY-MM-DD."""
+    at: _builtins.str
+    """When it was linked: RFC 3339 in UTC."""
+    @_builtins.property
+    def linked(self) -> Global___Linked:
+        """Linked, with the seconds that the linkage took."""
+
+    def __init__(
+        self,
+        *,
+        linked: Global___Linked | None = ...,
+        linkage: Global___Linkage.ValueType = ...,
+        slots: Global___SlotMode.ValueType = ...,
+        reference_date: _builtins.str = ...,
+        at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["linked", b"linked"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "linkage", b"linkage", "linked", b"linked", "reference_date", b"reference_date", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewestEpoch: _TypeAlias = NewestEpoch  # noqa: Y015
+
+@_typing.final
 class Completed(_message.Message):
     """coordinator -> operator: the job is complete. Who matched is not the coordinator's to know, nor how many where a
     policy reveals members.
@@ -321,6 +615,7 @@ class Event(_message.Message):
     LINKED_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def progress(self) -> Global___Progress: ...
     @_builtins.property
@@ -329,6 +624,10 @@ class Event(_message.Message):
     def completed(self) -> Global___Completed: ...
     @_builtins.property
     def failed(self) -> Global___Failed: ...
+    @_builtins.property
+    def job(self) -> Global___Submission:
+        """The job's state changed, or it is the first event of a watch; the end comes as completed or failed."""
+
     def __init__(
         self,
         *,
@@ -336,13 +635,56 @@ class Event(_message.Message):
         linked: Global___Linked | None = ...,
         completed: Global___Completed | None = ...,
         failed: Global___Failed | None = ...,
+        job: Global___Submission | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "completed", b"completed", "failed", b"failed", "linked", b"linked", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "completed", b"completed", "failed", b"failed", "job", b"job", "linked", b"linked", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "completed", b"completed", "failed", b"failed", "linked", b"linked", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "completed", b"completed", "failed", b"failed", "job", b"job", "linked", b"linked", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["progress", "linked", "completed", "failed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["progress", "linked", "completed", "failed", "job"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    """coordinator -> operator: what was asked for, or why not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Submission: ...
+    @_builtins.property
+    def jobs(self) -> Global___Submissions: ...
+    @_builtins.property
+    def completed(self) -> Global___Completed: ...
+    @_builtins.property
+    def epoch(self) -> Global___NewestEpoch: ...
+    @_builtins.property
+    def failed(self) -> Global___Failed:
+        """Its exit code is 2 where the operator asks for what there is not."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Submission | None = ...,
+        jobs: Global___Submissions | None = ...,
+        completed: Global___Completed | None = ...,
+        epoch: Global___NewestEpoch | None = ...,
+        failed: Global___Failed | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "completed", b"completed", "epoch", b"epoch", "failed", b"failed", "job", b"job", "jobs", b"jobs"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "completed", b"completed", "epoch", b"epoch", "failed", b"failed", "job", b"job", "jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["job", "jobs", "completed", "epoch", "failed"]  # noqa: Y015
+    _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015

@@ -161,10 +161,40 @@ class OfficeStub:
                 request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.LinkRequest.SerializeToString,
                 response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Event.FromString,
                 _registered_method=True)
-        self.Run = channel.unary_stream(
-                '/veilmatch_wire.v1.Office/Run',
-                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.RunRequest.SerializeToString,
+        self.ShowEpoch = channel.unary_unary(
+                '/veilmatch_wire.v1.Office/ShowEpoch',
+                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ShowEpochRequest.SerializeToString,
+                response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+                _registered_method=True)
+        self.Submit = channel.unary_unary(
+                '/veilmatch_wire.v1.Office/Submit',
+                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.SubmitRequest.SerializeToString,
+                response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+                _registered_method=True)
+        self.List = channel.unary_unary(
+                '/veilmatch_wire.v1.Office/List',
+                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ListRequest.SerializeToString,
+                response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+                _registered_method=True)
+        self.Show = channel.unary_unary(
+                '/veilmatch_wire.v1.Office/Show',
+                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ShowRequest.SerializeToString,
+                response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/veilmatch_wire.v1.Office/Watch',
+                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.WatchRequest.SerializeToString,
                 response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Event.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/veilmatch_wire.v1.Office/Cancel',
+                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.CancelRequest.SerializeToString,
+                response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+                _registered_method=True)
+        self.Result = channel.unary_unary(
+                '/veilmatch_wire.v1.Office/Result',
+                request_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ResultRequest.SerializeToString,
+                response_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
                 _registered_method=True)
 
 
@@ -173,14 +203,56 @@ class OfficeServicer:
     """
 
     def Link(self, request, context):
-        """May be called by: operator.
+        """Waits until running jobs have ended, and lets none begin meanwhile. May be called by: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Run(self, request, context):
-        """May be called by: operator.
+    def ShowEpoch(self, request, context):
+        """Answers with the newest epoch. May be called by: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Submit(self, request, context):
+        """Answers with the job. May be called by: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def List(self, request, context):
+        """Answers with jobs. May be called by: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Show(self, request, context):
+        """Answers with the job. May be called by: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Ends with completed or failed; leaving it changes nothing for the job. May be called by: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Answers with the job, which may still be running for a moment. May be called by: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Result(self, request, context):
+        """Answers with completed. May be called by: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,10 +266,40 @@ def add_OfficeServicer_to_server(servicer, server):
                     request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.LinkRequest.FromString,
                     response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Event.SerializeToString,
             ),
-            'Run': grpc.unary_stream_rpc_method_handler(
-                    servicer.Run,
-                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.RunRequest.FromString,
+            'ShowEpoch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowEpoch,
+                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ShowEpochRequest.FromString,
+                    response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.SerializeToString,
+            ),
+            'Submit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Submit,
+                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.SubmitRequest.FromString,
+                    response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.SerializeToString,
+            ),
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ListRequest.FromString,
+                    response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.SerializeToString,
+            ),
+            'Show': grpc.unary_unary_rpc_method_handler(
+                    servicer.Show,
+                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ShowRequest.FromString,
+                    response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.WatchRequest.FromString,
                     response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Event.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.CancelRequest.FromString,
+                    response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.SerializeToString,
+            ),
+            'Result': grpc.unary_unary_rpc_method_handler(
+                    servicer.Result,
+                    request_deserializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.ResultRequest.FromString,
+                    response_serializer=veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -239,7 +341,115 @@ class Office:
             _registered_method=True)
 
     @staticmethod
-    def Run(request,
+    def ShowEpoch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilmatch_wire.v1.Office/ShowEpoch',
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.ShowEpochRequest.SerializeToString,
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Submit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilmatch_wire.v1.Office/Submit',
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.SubmitRequest.SerializeToString,
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilmatch_wire.v1.Office/List',
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.ListRequest.SerializeToString,
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Show(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilmatch_wire.v1.Office/Show',
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.ShowRequest.SerializeToString,
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
             target,
             options=(),
             channel_credentials=None,
@@ -252,9 +462,63 @@ class Office:
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/veilmatch_wire.v1.Office/Run',
-            veilmatch__wire_dot_v1_dot_coordinator__pb2.RunRequest.SerializeToString,
+            '/veilmatch_wire.v1.Office/Watch',
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.WatchRequest.SerializeToString,
             veilmatch__wire_dot_v1_dot_coordinator__pb2.Event.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilmatch_wire.v1.Office/Cancel',
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.CancelRequest.SerializeToString,
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Result(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilmatch_wire.v1.Office/Result',
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.ResultRequest.SerializeToString,
+            veilmatch__wire_dot_v1_dot_coordinator__pb2.Answer.FromString,
             options,
             channel_credentials,
             insecure,

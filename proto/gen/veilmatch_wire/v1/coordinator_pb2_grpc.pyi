@@ -78,9 +78,21 @@ class OfficeStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OfficeAsyncStub: ...
     Link: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.LinkRequest, _coordinator_pb2.Event]
-    """May be called by: operator."""
-    Run: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.RunRequest, _coordinator_pb2.Event]
-    """May be called by: operator."""
+    """Waits until running jobs have ended, and lets none begin meanwhile. May be called by: operator."""
+    ShowEpoch: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ShowEpochRequest, _coordinator_pb2.Answer]
+    """Answers with the newest epoch. May be called by: operator."""
+    Submit: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SubmitRequest, _coordinator_pb2.Answer]
+    """Answers with the job. May be called by: operator."""
+    List: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListRequest, _coordinator_pb2.Answer]
+    """Answers with jobs. May be called by: operator."""
+    Show: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ShowRequest, _coordinator_pb2.Answer]
+    """Answers with the job. May be called by: operator."""
+    Watch: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.WatchRequest, _coordinator_pb2.Event]
+    """Ends with completed or failed; leaving it changes nothing for the job. May be called by: operator."""
+    Cancel: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.CancelRequest, _coordinator_pb2.Answer]
+    """Answers with the job, which may still be running for a moment. May be called by: operator."""
+    Result: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResultRequest, _coordinator_pb2.Answer]
+    """Answers with completed. May be called by: operator."""
 
 @_typing.type_check_only
 class OfficeAsyncStub(OfficeStub):
@@ -88,9 +100,21 @@ class OfficeAsyncStub(OfficeStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Link: _aio.UnaryStreamMultiCallable[_coordinator_pb2.LinkRequest, _coordinator_pb2.Event]  # type: ignore[assignment]
-    """May be called by: operator."""
-    Run: _aio.UnaryStreamMultiCallable[_coordinator_pb2.RunRequest, _coordinator_pb2.Event]  # type: ignore[assignment]
-    """May be called by: operator."""
+    """Waits until running jobs have ended, and lets none begin meanwhile. May be called by: operator."""
+    ShowEpoch: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ShowEpochRequest, _coordinator_pb2.Answer]  # type: ignore[assignment]
+    """Answers with the newest epoch. May be called by: operator."""
+    Submit: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SubmitRequest, _coordinator_pb2.Answer]  # type: ignore[assignment]
+    """Answers with the job. May be called by: operator."""
+    List: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListRequest, _coordinator_pb2.Answer]  # type: ignore[assignment]
+    """Answers with jobs. May be called by: operator."""
+    Show: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ShowRequest, _coordinator_pb2.Answer]  # type: ignore[assignment]
+    """Answers with the job. May be called by: operator."""
+    Watch: _aio.UnaryStreamMultiCallable[_coordinator_pb2.WatchRequest, _coordinator_pb2.Event]  # type: ignore[assignment]
+    """Ends with completed or failed; leaving it changes nothing for the job. May be called by: operator."""
+    Cancel: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.CancelRequest, _coordinator_pb2.Answer]  # type: ignore[assignment]
+    """Answers with the job, which may still be running for a moment. May be called by: operator."""
+    Result: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResultRequest, _coordinator_pb2.Answer]  # type: ignore[assignment]
+    """Answers with completed. May be called by: operator."""
 
 class OfficeServicer(metaclass=_abc_1.ABCMeta):
     """Served by the coordinator to the coordinating office."""
@@ -101,14 +125,62 @@ class OfficeServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.LinkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.Event], _abc.AsyncIterator[_coordinator_pb2.Event]]:
-        """May be called by: operator."""
+        """Waits until running jobs have ended, and lets none begin meanwhile. May be called by: operator."""
 
     @_abc_1.abstractmethod
-    def Run(
+    def ShowEpoch(
         self,
-        request: _coordinator_pb2.RunRequest,
+        request: _coordinator_pb2.ShowEpochRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Answer, _abc.Awaitable[_coordinator_pb2.Answer]]:
+        """Answers with the newest epoch. May be called by: operator."""
+
+    @_abc_1.abstractmethod
+    def Submit(
+        self,
+        request: _coordinator_pb2.SubmitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Answer, _abc.Awaitable[_coordinator_pb2.Answer]]:
+        """Answers with the job. May be called by: operator."""
+
+    @_abc_1.abstractmethod
+    def List(
+        self,
+        request: _coordinator_pb2.ListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Answer, _abc.Awaitable[_coordinator_pb2.Answer]]:
+        """Answers with jobs. May be called by: operator."""
+
+    @_abc_1.abstractmethod
+    def Show(
+        self,
+        request: _coordinator_pb2.ShowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Answer, _abc.Awaitable[_coordinator_pb2.Answer]]:
+        """Answers with the job. May be called by: operator."""
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _coordinator_pb2.WatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.Event], _abc.AsyncIterator[_coordinator_pb2.Event]]:
-        """May be called by: operator."""
+        """Ends with completed or failed; leaving it changes nothing for the job. May be called by: operator."""
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _coordinator_pb2.CancelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Answer, _abc.Awaitable[_coordinator_pb2.Answer]]:
+        """Answers with the job, which may still be running for a moment. May be called by: operator."""
+
+    @_abc_1.abstractmethod
+    def Result(
+        self,
+        request: _coordinator_pb2.ResultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Answer, _abc.Awaitable[_coordinator_pb2.Answer]]:
+        """Answers with completed. May be called by: operator."""
 
 def add_OfficeServicer_to_server(servicer: OfficeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,23 +1,13 @@
-"""What the coordinator must remember after a crash, in one SQLite file (SQLAlchemy).
-
-protocol.md, 3 step 4 and 4.7: an epoch's slots are drawn once; the recipient presents its slots once
-a manifest; the bytes of B are kept and resent, never made again.  SQLite runs with
-``synchronous=FULL``: a committed transaction survives a power cut.  There is nothing here about
-any person but pseudonymous slots, claims and ciphertexts.
-"""
+"""What the coordinator remembers of jobs (protocol.md, 4.7): manifests, presented slots, combined chunks, counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     Column,
     ColumnElement,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     delete,
@@ -25,38 +15,17 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from veilmatch_coordinator.errors import JobError, StoreError
-from veilmatch_transport import durable_engine, forget_erased
+from veilmatch_coordinator.store.base import StorePart, metadata
+from veilmatch_transport import forget_erased
 
 _STARTED, _CLOSED = "started", "closed"  # states of a job
 
-_metadata = MetaData()
-_settings = Table(
-    "settings", _metadata, Column("name", String, primary_key=True), Column("value", Integer, nullable=False)
-)
-_epochs = Table(
-    "epochs",
-    _metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("statement", LargeBinary, nullable=False, unique=True),
-    Column("padded", Integer, nullable=False),
-    Column("seconds", String, nullable=False),
-    Column("claims", LargeBinary),  # in register mode only
-)
-_slots = Table(
-    "slots",
-    _metadata,
-    Column("epoch", Integer, primary_key=True),
-    Column("node", String, primary_key=True),
-    Column("people", Integer, nullable=False),
-    Column("slots", LargeBinary),  # in union mode only
-)
 _jobs = Table(
     "jobs",
-    _metadata,
+    metadata,
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
@@ -66,7 +35,7 @@ _jobs = Table(
 )
 _counts = Table(
     "counts",
-    _metadata,
+    metadata,
     # A policy that reveals a count is counted once an epoch (protocol.md, 5.5).
     Column("epoch", LargeBinary, primary_key=True),
     Column("content", LargeBinary, primary_key=True),
@@ -74,41 +43,13 @@ _counts = Table(
 )
 _combined = Table(
     "combined",
-    _metadata,
+    metadata,
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("outcome", Integer, primary_key=True),
     Column("chunk", Integer, primary_key=True),
     Column("blank", LargeBinary, nullable=False),
     Column("product", LargeBinary, nullable=False),
 )
-
-
-@dataclass(frozen=True)
-class StoredEpoch:
-    """A linked epoch: the signed statement, the number of slots, and how many distinct people each node brought.
-
-    Union mode: ``slots`` by node (uint32, little-endian).  Register mode: the registered people's
-    ``claims`` in the order of the slots, 32 bytes each, and no node's slots.
-    """
-
-    statement: bytes
-    padded: int
-    seconds: float
-    people: Mapping[str, int]
-    slots: Mapping[str, bytes]
-    claims: bytes | None = None
-
-    def own_slots(self, node: str) -> NDArray[np.bool_]:
-        """Return where a node's people are, shape (padded,).
-
-        Raises StoreError in register mode: there a node proves each slot that it presents
-        (slots.check_claims).
-        """
-        if self.claims is not None:
-            raise StoreError(f"epoch: whose slots are {node}'s is not known; link with union slots")
-        own = np.zeros(self.padded, dtype=np.bool_)
-        own[np.frombuffer(self.slots[node], "<u4")] = True
-        return own
 
 
 @dataclass(frozen=True)
@@ -119,64 +60,8 @@ class StoredChunk:
     product: bytes
 
 
-class CoordinatorStore:
-    """The coordinator's one store.  Every method is one transaction."""
-
-    def __init__(self, path: Path) -> None:
-        self._engine = durable_engine(path)
-        _metadata.create_all(self._engine)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._engine.dispose()
-
-    def directory_version(self) -> int:
-        """Return the highest directory version seen, 1 at first."""
-        with self._engine.begin() as connection:
-            return connection.scalar(select(_settings.c.value).where(_settings.c.name == "directory")) or 1
-
-    def set_directory_version(self, version: int) -> None:
-        """Record the directory version in use."""
-        statement = upsert(_settings).values(name="directory", value=version)
-        with self._engine.begin() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["name"], set_={"value": version})
-            )
-
-    def save_epoch(self, epoch: StoredEpoch) -> None:
-        """Keep an epoch whose slots are drawn, before any node hears of them."""
-        row = {
-            "statement": epoch.statement,
-            "padded": epoch.padded,
-            "seconds": repr(epoch.seconds),
-            "claims": epoch.claims,
-        }
-        try:
-            with self._engine.begin() as connection:
-                number = connection.execute(insert(_epochs).values(row)).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has one
-                rows = [
-                    {"epoch": number, "node": node, "people": people, "slots": epoch.slots.get(node)}
-                    for node, people in epoch.people.items()
-                ]
-                connection.execute(insert(_slots), rows)
-        except IntegrityError:
-            raise StoreError("epoch: its slots are drawn already; open a new epoch") from None
-
-    def newest_epoch(self) -> StoredEpoch | None:
-        """Return the newest epoch, or None before the first."""
-        with self._engine.begin() as connection:
-            row = connection.execute(select(_epochs).order_by(_epochs.c.number.desc()).limit(1)).one_or_none()
-            if row is None:
-                return None
-            nodes = connection.execute(select(_slots).where(_slots.c.epoch == row.number)).all()
-            return StoredEpoch(
-                row.statement,
-                row.padded,
-                float(row.seconds),
-                {node.node: node.people for node in nodes},
-                {node.node: node.slots for node in nodes if node.slots is not None},
-                row.claims,
-            )
+class JobState(StorePart):
+    """The part of the store that jobs use while they run."""
 
     def start_job(self, digest: bytes, manifest: bytes, key: bytes) -> None:
         """Record a manifest as started; ``key`` is the hash of the recipient's Paillier modulus.

@@ -1,0 +1,1 @@
+"""How a federation is made and how members join, renew and leave it (docs/join.md)."""

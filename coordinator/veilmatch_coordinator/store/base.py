@@ -1,0 +1,29 @@
+"""What all tables of the coordinator's store share, and its settings."""
+
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+metadata = MetaData()
+_settings = Table(
+    "settings", metadata, Column("name", String, primary_key=True), Column("value", Integer, nullable=False)
+)
+
+
+class StorePart:
+    """One part of the store: its database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def directory_version(self) -> int:
+        """Return the highest directory version seen, 1 at first."""
+        with self._engine.begin() as connection:
+            return connection.scalar(select(_settings.c.value).where(_settings.c.name == "directory")) or 1
+
+    def set_directory_version(self, version: int) -> None:
+        """Record the directory version in use."""
+        statement = upsert(_settings).values(name="directory", value=version)
+        with self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["name"], set_={"value": version})
+            )

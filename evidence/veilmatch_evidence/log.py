@@ -1,0 +1,242 @@
+"""A party's log on its own disk: only ever added to, each record on disk before the party goes on (protocol.md, 7).
+
+What cannot be written down is not done: after the first failure the log takes nothing more, and whoever
+holds it refuses everything.  The officer's command line may add records beside the running service, so each
+addition holds the file's lock and first reads what came meanwhile.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from veilmatch_crypto import IdentityKey, SignatureRefusedError
+from veilmatch_evidence.actions import Action, HeadSeen
+from veilmatch_evidence.errors import LogError
+from veilmatch_evidence.records import FIRST, Head, Record, verify_record
+
+
+class EvidenceLog:
+    """One party's log.  Safe for several threads of a process, and for several processes."""
+
+    def __init__(
+        self, path: Path, party: str, identity: IdentityKey, *, on_failure: Callable[[], None] | None = None
+    ) -> None:
+        """Open or make the log; the hashes of all its records and the newest signature are verified.
+
+        A last line without its line break was cut off by a crash before anybody relied on it, and is
+        removed.  ``on_failure`` is called once, when a record could not be written.  Raises LogError where the
+        file cannot be opened, or is not the unbroken log of ``party``.
+        """
+        self._path = path
+        self._party = party
+        self._identity = identity
+        self._on_failure = on_failure
+        self._adding = threading.Lock()
+        self._failed = False
+        self._size = 0  # bytes that were read and verified
+        self._sequence = 0
+        self._digest = FIRST
+        self._jobs: dict[str, tuple[int, int]] = {}  # where a job's first record begins and its last one ends
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            os.fchmod(self._file, 0o600)
+            made = os.fstat(self._file)
+            self._identifier = (made.st_dev, made.st_ino)
+            _sync_folder(path.parent)
+            with self._locked():
+                self._follow()
+        except OSError as error:
+            os.close(self._file)
+            raise self._unusable(error) from None
+        except LogError:
+            os.close(self._file)
+            raise
+
+    def __repr__(self) -> str:
+        return f"<EvidenceLog of {self._party}, {self._sequence} records>"
+
+    @property
+    def failed(self) -> bool:
+        """Whether a record could not be written: then the party serves nobody any more."""
+        return self._failed
+
+    def append(self, action: Action) -> Head:
+        """Add a record and return the new head, once the record is on disk.
+
+        Raises LogError where that fails, now and ever after.
+        """
+        try:
+            with self._adding, self._locked():
+                self._require_unbroken()
+                self._follow()
+                record = Record.make(
+                    self._party,
+                    self._sequence + 1,
+                    self._digest,
+                    action,
+                    self._identity,
+                    now=datetime.now(UTC),
+                )
+                line = record.encode() + b"\n"
+                _write(self._file, line)
+                self._take(record, len(line))
+                return self._head()
+        except OSError as error:
+            raise self._fail(self._unusable(error)) from None
+        except LogError as error:
+            raise self._fail(error) from None
+
+    def head(self) -> Head:
+        """Return the newest record's hash, signed."""
+        with self._adding:
+            return self._head()
+
+    def of_job(self, job: str) -> bytes:
+        """Return the lines from the first to the last record that name a job, empty where none does.
+
+        Records in between are there without their text, but for heads of other parties, which are nobody's job.
+        """
+        with self._adding:
+            begins, ends = self._jobs.get(job, (0, 0))
+        lines = (
+            record if record.job == job or _is_head(record) else record.withheld()
+            for record in self._read(begins, ends)
+        )
+        return b"".join(record.encode() + b"\n" for record in lines)
+
+    def records(self) -> Iterator[Record]:
+        """Yield all records, oldest first, as of now."""
+        with self._adding:
+            size = self._size
+        return self._read(0, size)
+
+    def require_writable(self) -> None:
+        """Return if the log can go on.  Raises LogError where it failed, or its file is no longer there."""
+        try:
+            with self._adding:
+                self._require_unbroken()
+        except OSError as error:
+            raise self._fail(self._unusable(error)) from None
+        except LogError as error:
+            raise self._fail(error) from None
+
+    def close(self) -> None:
+        """Close the file; the log takes nothing more."""
+        with self._adding:
+            self._failed = True
+            os.close(self._file)
+
+    def _head(self) -> Head:
+        return Head.make(self._party, self._sequence, self._digest, self._identity)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from adding."""
+        if self._failed:  # the descriptor may be another file's by now
+            raise self._broken("takes nothing more since a record could not be written")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _require_unbroken(self) -> None:
+        """Raise LogError unless nothing failed and the file at the path is the one that was opened."""
+        if self._failed:
+            raise self._broken("takes nothing more since a record could not be written")
+        found = self._path.stat()
+        if (found.st_dev, found.st_ino) != self._identifier:
+            raise self._broken("was replaced by another file")
+
+    def _follow(self) -> None:
+        """Take in what stands behind what is known: everything at first, later what another process added."""
+        size = self._path.stat().st_size
+        if size == self._size:
+            return
+        if size < self._size:
+            raise self._broken("lost records that were in it")
+        newest = None
+        with self._path.open("rb") as file:
+            file.seek(self._size)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    os.ftruncate(self._file, self._size)
+                    os.fsync(self._file)
+                    break
+                newest = self._next(line[:-1])
+                self._take(newest, len(line))
+        if newest is not None:
+            self._require_signed(newest)
+
+    def _next(self, line: bytes) -> Record:
+        try:
+            record = Record.decode(line)
+        except ValueError as error:
+            raise self._broken(f"record {self._sequence + 1} {error}") from None
+        expected = (self._party, self._sequence + 1, self._digest.hex())
+        if (record.party, record.sequence, record.previous) != expected or record.body is None:
+            raise self._broken(f"record {self._sequence + 1} does not continue the one before it")
+        return record
+
+    def _require_signed(self, record: Record) -> None:
+        try:
+            verify_record(record, self._identity.public)
+        except SignatureRefusedError:
+            raise self._broken(f"record {record.sequence} is not signed by {self._party}") from None
+
+    def _take(self, record: Record, size: int) -> None:
+        begins, self._size = self._size, self._size + size
+        self._sequence, self._digest = record.sequence, record.digest
+        if record.job is not None:
+            self._jobs[record.job] = (self._jobs.get(record.job, (begins, 0))[0], self._size)
+
+    def _read(self, begins: int, ends: int) -> Iterator[Record]:
+        """Yield the records between two places; both are ends of lines that were verified."""
+        with self._path.open("rb") as file:
+            file.seek(begins)
+            while file.tell() < ends:
+                yield Record.decode(file.readline()[:-1])
+
+    def _fail(self, error: LogError) -> LogError:
+        first, self._failed = not self._failed, True
+        if first and self._on_failure is not None:
+            self._on_failure()
+        return error
+
+    def _unusable(self, error: OSError) -> LogError:
+        return LogError(
+            f"{self._path}: the log cannot be written ({error.strerror}); "
+            "nothing is done that is not logged: free the disk, check path and permissions, then start again"
+        )
+
+    def _broken(self, what: str) -> LogError:
+        return LogError(
+            f"{self._path}: the log {what}; keep the file, restore it from a copy, and start again"
+        )
+
+
+def _is_head(record: Record) -> bool:
+    return record.body is not None and record.body.get("action") == HeadSeen.model_fields["action"].default
+
+
+def _write(file: int, line: bytes) -> None:
+    """Write all of a line and wait until it is on disk."""
+    while line:
+        line = line[os.write(file, line) :]
+    os.fsync(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a file's entry in its folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

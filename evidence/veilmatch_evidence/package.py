@@ -1,0 +1,147 @@
+"""What an auditor gets of a job: a folder of files, and the coordinator's list of their hashes (protocol.md, 7).
+
+Enough to multiply again and compare; nothing here opens anything: never mask keys, B's words, slots or any
+private key.
+
+    index.json, index.json.sig        the list: SHA-256 by file; Ed25519 by the coordinator, hex
+    federation.toml, federation.toml.sig, root.pub    the directory, its signature and the root's key, hex
+    epoch.json, epoch.json.sig        the epoch's statement; Ed25519 by the coordinator, hex
+    manifest.json                     the manifest's exact bytes
+    approvals.json                    officers' decisions: [{"department", "statement", "signature"}]
+    contributions/NAME/O-C.bin, B/O-C.bin, product/O-C.bin    ciphertexts by outcome and chunk
+    digests.json                      their makers' signatures: [{"file", "sha256", "signature"}]
+    logs/NAME.jsonl                   what each party recorded of the job
+    report.json                       the coordinator's copies of the results of a job that is complete
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from veilmatch_crypto import IdentityKey, encode_tuple
+from veilmatch_policy import canonical
+
+INDEX: Final = "index.json"
+INDEX_SIGNATURE: Final = "index.json.sig"
+DIRECTORY: Final = "federation.toml"
+DIRECTORY_SIGNATURE: Final = "federation.toml.sig"
+ROOT: Final = "root.pub"
+EPOCH: Final = "epoch.json"
+EPOCH_SIGNATURE: Final = "epoch.json.sig"
+MANIFEST: Final = "manifest.json"
+APPROVALS: Final = "approvals.json"
+DIGESTS: Final = "digests.json"
+REPORT: Final = "report.json"
+
+Trust = Literal["one-machine", "federation"]  # whether one person ran all parties, or each its own
+Status = Literal["complete", "ended"]  # whether there are results
+
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+
+
+def contribution_name(party: str, outcome: int, chunk: int) -> str:
+    """Where a contributor's ciphertexts of a chunk stand."""
+    return f"contributions/{party}/{outcome}-{chunk}.bin"
+
+
+def blank_name(outcome: int, chunk: int) -> str:
+    """Where the coordinator's own ciphertexts B of a chunk stand."""
+    return f"B/{outcome}-{chunk}.bin"
+
+
+def product_name(outcome: int, chunk: int) -> str:
+    """Where the product of a chunk stands."""
+    return f"product/{outcome}-{chunk}.bin"
+
+
+def log_name(party: str) -> str:
+    """Where a party's records stand."""
+    return f"logs/{party}.jsonl"
+
+
+class Index(BaseModel):
+    """The coordinator's statement of what a package holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["veilmatch/1/evidence"] = "veilmatch/1/evidence"
+    job: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    trust: Trust
+    status: Status
+    files: Mapping[str, Hash]  # SHA-256 by name, of all files but the index and its signature
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes that the coordinator signs."""
+        return canonical.encode(self.model_dump(mode="json"))
+
+
+class Digest(BaseModel):
+    """A chunk's hash and the signature that its maker gave with it.
+
+    A contributor signs its chunk, the coordinator B and the product together (veilmatch_policy.manifest).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    sha256: Hash
+    signature: Signature
+
+
+def signed_index(index: bytes) -> bytes:
+    """Return what the coordinator signs for a package."""
+    return encode_tuple("veilmatch/1/evidence", index)
+
+
+class PackageWriter:
+    """Fills a job's folder, file by file; one thread at a time.
+
+    Every method raises OSError where the disk does not take a file, FileExistsError where it is there already:
+    evidence is written once.
+    """
+
+    def __init__(self, folder: Path, job: str) -> None:
+        """Make the folder, readable by its owner only; ``job`` is the job's name, 32 hex digits."""
+        self._folder = folder
+        self._job = job
+        self._files: dict[str, str] = {}
+        self._digests: list[Digest] = []
+        folder.mkdir(parents=True, mode=0o700)
+
+    def put(self, name: str, data: bytes) -> str:
+        """Keep a file under one of the names above.  Returns its SHA-256, hex."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(data)
+        self._files[name] = hashlib.sha256(data).hexdigest()
+        return self._files[name]
+
+    def contribution(self, party: str, outcome: int, chunk: int, ciphertexts: bytes, signature: bytes) -> str:
+        """Keep a contribution with its maker's signature.  Returns its SHA-256, hex."""
+        return self._chunk(contribution_name(party, outcome, chunk), ciphertexts, signature)
+
+    def combined(
+        self, outcome: int, chunk: int, blank: bytes, product: bytes, signature: bytes
+    ) -> tuple[str, str]:
+        """Keep B and the product of a chunk, signed together by the coordinator.  Returns their SHA-256, hex."""
+        return (
+            self._chunk(blank_name(outcome, chunk), blank, signature),
+            self._chunk(product_name(outcome, chunk), product, signature),
+        )
+
+    def finish(self, identity: IdentityKey, trust: Trust, status: Status) -> None:
+        """Write the list of signatures, then the index and the coordinator's signature: nothing comes after."""
+        self.put(DIGESTS, canonical.encode([digest.model_dump() for digest in self._digests]))
+        index = Index(job=self._job, trust=trust, status=status, files=self._files).encode()
+        self.put(INDEX, index)
+        self.put(INDEX_SIGNATURE, identity.sign(signed_index(index)).hex().encode())
+
+    def _chunk(self, name: str, data: bytes, signature: bytes) -> str:
+        digest = Digest(file=name, sha256=self.put(name, data), signature=signature.hex())
+        self._digests.append(digest)
+        return digest.sha256

@@ -1,0 +1,327 @@
+"""The data officer's desk (protocol.md, 7): what waits, what was decided, what is left of the budgets.
+
+The officer's page and the command line use the same desk; it keeps nothing in memory, so that both may be
+open at once, beside the running node.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import ValidationError
+
+from veilmatch_crypto import IdentityKey
+from veilmatch_evidence.log import EvidenceLog
+from veilmatch_node.rights import Rules, decided
+from veilmatch_node.store.desk import DeskStore, StoredDecision, StoredRequest, Window
+from veilmatch_policy import canonical
+from veilmatch_policy.approvals import (
+    Decision,
+    Request,
+    SignedDecision,
+    catalog_entries,
+    decode_decision,
+    new_name,
+    open_decision,
+    request_of,
+    sign_decision,
+)
+from veilmatch_policy.budgets import Cost, columns_of, costs
+from veilmatch_policy.catalog import Catalog
+from veilmatch_policy.check import DepartmentTask, bind_questions
+from veilmatch_policy.directory import Directory
+from veilmatch_policy.epoch import reopen_epoch
+from veilmatch_policy.errors import ApprovalError, PolicyError
+from veilmatch_policy.manifest import reopen_draft
+from veilmatch_policy.plan import Plan
+from veilmatch_policy.policy import Policy
+from veilmatch_policy.similar import all_but_one
+
+State = Literal["valid", "expired", "spent", "revoked", "refused", "revocation"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A policy that waits for the officer.
+
+    ``plan`` is that of the job that asked, ``number`` the policy's in it, ``task`` what this department
+    would evaluate.  ``others`` are other departments' decisions about the same policy.
+    """
+
+    request: Request
+    policy: Policy
+    number: int
+    plan: Plan
+    task: DepartmentTask
+    received: datetime
+    others: tuple[SignedDecision, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """The request's hash: how the desk calls it."""
+        return self.request.digest
+
+
+@dataclass(frozen=True)
+class Held:
+    """A decision of this department's officer, and what became of it."""
+
+    signed: SignedDecision
+    used: int
+    state: State
+
+    @property
+    def decision(self) -> Decision:
+        """What was signed."""
+        return self.signed.decision
+
+
+@dataclass(frozen=True)
+class BudgetLine:
+    """A budget in a window: what it has lost of its limit, and what a job would take (``units``).
+
+    These are runs, or millionths of epsilon.  ``next_free`` is when the oldest loss of a year leaves the window.
+    """
+
+    kind: Literal["runs", "epsilon"]
+    what: str
+    receiver: str
+    window: Window
+    spent: int
+    limit: int
+    units: int
+    next_free: datetime | None
+
+
+class Desk:
+    """One department's desk."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        catalog: Catalog,
+        directory: Directory,
+        store: DeskStore,
+        log: EvidenceLog,
+        rules: Rules,
+    ) -> None:
+        self.name = name
+        self.catalog = catalog
+        self.directory = directory
+        self._store = store
+        self._log = log
+        self._rules = rules
+
+    def waiting(self) -> list[Waiting]:
+        """Return the requests that the officer has to decide, the newest first."""
+        held = self.decisions()
+        return [
+            waiting
+            for stored in self._store.requests()
+            if _open(stored, held) and (waiting := self._waiting(stored)) is not None
+        ]
+
+    def waiting_for(self, digest: bytes) -> Waiting:
+        """Return one request, decided or not.  Raises ApprovalError where there is none."""
+        for stored in self._store.requests():
+            if stored.digest == digest and (waiting := self._waiting(stored)) is not None:
+                return waiting
+        raise ApprovalError("request", "there is none of this name", "look at the list of what waits")
+
+    def decisions(self) -> list[Held]:
+        """Return what the officer decided, the newest first."""
+        return [self._held(stored) for stored in self._store.decisions()]
+
+    def last_approved(self, policy: str) -> Held | None:
+        """Return the newest approval of a policy of this name, whatever became of it."""
+        for stored in self._store.decisions(policy):
+            held = self._held(stored)
+            if held.decision.kind == "approve":
+                return held
+        return None
+
+    def approved_policy(self, held: Held) -> Policy | None:
+        """Return the policy that an approval was about; None where its request came from elsewhere."""
+        for stored in self._store.requests():
+            if stored.digest == held.decision.request.digest:
+                waiting = self._waiting(stored)
+                return None if waiting is None else waiting.policy
+        return None
+
+    def similar(self, waiting: Waiting) -> list[Policy]:
+        """Return approved policies of other names or contents that share all but one condition with a request's."""
+        approved = (held for held in self.decisions() if held.decision.kind == "approve")
+        different = (held for held in approved if held.decision.request.content != waiting.request.content)
+        policies = (self.approved_policy(held) for held in different)
+        found = {
+            policy.digest: policy
+            for policy in policies
+            if policy is not None and all_but_one(policy, waiting.policy)
+        }
+        return list(found.values())
+
+    def uses_up(self, waiting: Waiting) -> list[BudgetLine]:
+        """Return what the job that asked would take from the budgets, and what they have lost so far."""
+        coordinator = self.directory.coordinator
+        return list(self._lines(costs(waiting.plan, waiting.task, self.catalog, coordinator=coordinator)))
+
+    def budgets(self) -> list[BudgetLine]:
+        """Return every budget that lost something within the year."""
+        return [
+            line
+            for lost in self._store.budgets(now=datetime.now(UTC))
+            for line in self._lines([Cost(lost.kind, lost.what, lost.receiver, 0)])
+        ]
+
+    def approve(self, digest: bytes, officer: IdentityKey, *, runs: int, expires: datetime) -> SignedDecision:
+        """Approve a request until ``expires`` for ``runs`` jobs.
+
+        Raises ApprovalError where ``officer`` is not this department's officer's key, the number or the day
+        is no sensible one, or the catalog changed since the request came.
+        """
+        waiting = self.waiting_for(digest)
+        if runs < 1 or expires <= datetime.now(UTC):
+            raise ApprovalError(
+                "approval", "has no run or no day left", "give at least one run and a later day"
+            )
+        if self._current(waiting) != waiting.request:
+            raise ApprovalError(
+                "request",
+                "was made under another catalog or directory than today's",
+                "have the job submitted again",
+            )
+        return self._sign(waiting.request, officer, kind="approve", runs=runs, expires=expires)
+
+    def refuse(self, digest: bytes, officer: IdentityKey, *, reason: str) -> SignedDecision:
+        """Refuse a request.  Raises ApprovalError as `approve` does, and without a reason."""
+        return self._sign(self.waiting_for(digest).request, officer, kind="refuse", reason=reason)
+
+    def revoke(self, approval: bytes, officer: IdentityKey, *, reason: str) -> SignedDecision:
+        """Revoke an approval, by its hash; a job that rests on it stops.  Raises ApprovalError as `refuse` does."""
+        for held in self.decisions():
+            if held.signed.digest == approval and held.decision.kind == "approve":
+                return self._sign(
+                    held.decision.request, officer, kind="revoke", reason=reason, revokes=approval.hex()
+                )
+        raise ApprovalError("approval", "there is none of this name", "look at the list of decisions")
+
+    def take(self, data: bytes) -> SignedDecision:
+        """Take a decision that was signed on another machine.  Raises ApprovalError where it is not this officer's."""
+        signed = decode_decision(data, self.directory)
+        owner = signed.decision.request.department
+        if owner != self.name:
+            raise ApprovalError("decision", f"is of {owner}, not of {self.name}", f"import it at {owner}")
+        return self._keep(signed)
+
+    def export(self, digest: bytes) -> bytes:
+        """Return a request's file, to be decided on another machine: the request, and the policy's text."""
+        waiting = self.waiting_for(digest)
+        return canonical.encode(
+            {"request": waiting.request.model_dump(mode="json"), "policy": waiting.policy.source.decode()}
+        )
+
+    def _waiting(self, stored: StoredRequest) -> Waiting | None:
+        """A stored request; None where it cannot be planned any more, under today's catalog and directory."""
+        try:
+            draft, plan = reopen_draft(stored.draft, self.directory, reopen_epoch(stored.statement))
+            policies = [planned.policy for planned in plan.policies]
+            task = bind_questions(policies, plan.questions, draft.reference_date, self.catalog)
+        except PolicyError:
+            return None
+        request = Request.model_validate_json(stored.request)
+        others = tuple(
+            open_decision(other.statement, other.signature, self.directory)
+            for other in self._store.others(request.content)
+        )
+        policy = policies[stored.policy]
+        return Waiting(request, policy, stored.policy, plan, task, stored.received, others)
+
+    def _current(self, waiting: Waiting) -> Request:
+        """What the request would be under today's catalog and directory."""
+        columns = columns_of(waiting.plan, waiting.policy, waiting.task, self.name)
+        return request_of(
+            waiting.plan,
+            waiting.number,
+            self.directory,
+            self.name,
+            catalog=catalog_entries(self.catalog, columns, register=waiting.plan.registrar == self.name),
+            linkage=waiting.request.linkage,
+            slots=waiting.request.slots,
+        )
+
+    def _held(self, stored: StoredDecision) -> Held:
+        signed = open_decision(stored.statement, stored.signature, self.directory)
+        return Held(signed, stored.used, _state(signed.decision, stored))
+
+    def _lines(self, taken: Sequence[Cost]) -> Iterator[BudgetLine]:
+        now = datetime.now(UTC)
+        epoch = self._store.newest_epoch() or b""
+        for cost in taken:
+            for line in self._store.spent(cost, epoch, now=now, limits=self._rules.limits):
+                free = self._store.next_free(cost, now=now) if line.window == "year" else None
+                yield BudgetLine(
+                    cost.kind, cost.what, cost.receiver, line.window, line.spent, line.most, cost.units, free
+                )
+
+    def _sign(
+        self,
+        request: Request,
+        officer: IdentityKey,
+        *,
+        kind: Literal["approve", "refuse", "revoke"],
+        reason: str = "",
+        runs: int | None = None,
+        expires: datetime | None = None,
+        revokes: str | None = None,
+    ) -> SignedDecision:
+        if officer.public != self.directory.officer(self.name):
+            raise ApprovalError(
+                "decision",
+                f"would be signed by another key than the officer's of {self.name}",
+                "use the officer's",
+            )
+        try:
+            decision = Decision(
+                kind=kind,
+                name=new_name(),
+                request=request,
+                decided=datetime.now(UTC).replace(microsecond=0),
+                by="officer",
+                expires=expires,
+                runs=runs,
+                reason=reason.strip(),
+                revokes=revokes,
+            )
+        except ValidationError:
+            raise ApprovalError(
+                "decision", "has no reason, or a longer one than fits", "say why, briefly"
+            ) from None
+        return self._keep(sign_decision(decision, officer))
+
+    def _keep(self, signed: SignedDecision) -> SignedDecision:
+        # In the log first: a decision that is in force and in no record would show nobody who decided.
+        self._log.append(decided(signed))
+        self._store.keep_decision(signed)
+        return signed
+
+
+def _open(stored: StoredRequest, held: Sequence[Held]) -> bool:
+    """Whether the officer has to decide: nothing holds that was decided, and it was asked since."""
+    for each in held:
+        if each.decision.request.digest == stored.digest and each.decision.kind != "revoke":
+            return each.state != "valid" and stored.received > each.decision.decided
+    return True
+
+
+def _state(decision: Decision, stored: StoredDecision) -> State:
+    if decision.kind == "refuse":
+        return "refused"
+    if decision.kind == "revoke":
+        return "revocation"
+    if stored.revoked:
+        return "revoked"
+    if decision.expires is None or decision.expires <= datetime.now(UTC):
+        return "expired"
+    return "spent" if stored.used >= (decision.runs or 0) else "valid"

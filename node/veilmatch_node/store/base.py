@@ -1,0 +1,66 @@
+"""The parts that all tables of a node's store share, and its settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from sqlalchemy import Column, Connection, Engine, LargeBinary, MetaData, String, Table, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from veilmatch_crypto import Vault
+from veilmatch_node.errors import StoreError
+
+metadata = MetaData()
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+
+class VaultStore:
+    """One part of the store: its database, and the vault that locks what it keeps."""
+
+    def __init__(self, engine: Engine, vault: Vault) -> None:
+        self._engine = engine
+        self._vault = vault
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+
+    # Settings: the directory's version, keys that this node drew, outputs that it keeps.
+
+    def setting(self, name: str) -> bytes | None:
+        """Return a setting, or None where it was never set."""
+        with self._transaction() as connection:
+            value = connection.scalar(select(settings.c.value).where(settings.c.name == name))
+        return None if value is None else self._vault.unlock(("settings", name), value)
+
+    def set_setting(self, name: str, value: bytes) -> None:
+        """Set a setting, replacing what it was."""
+        locked = self._vault.lock(("settings", name), value)
+        statement = upsert(settings).values(name=name, value=locked)
+        with self._transaction() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["name"], set_={"value": locked})
+            )
+
+    def setting_once(self, name: str, drawn: bytes) -> bytes:
+        """Set a setting unless it was ever set, and return what it is: the same to all who ask at once."""
+        locked = self._vault.lock(("settings", name), drawn)
+        with self._transaction() as connection:
+            connection.execute(
+                upsert(settings).values(name=name, value=locked).on_conflict_do_nothing(["name"])
+            )
+            value = connection.scalar(select(settings.c.value).where(settings.c.name == name))
+        if value is None:
+            raise StoreError(name, "cannot be kept", "look at the store's disk")
+        return self._vault.unlock(("settings", name), value)
+
+
+def sortable(moment: datetime) -> str:
+    """A moment as text that sorts by time: UTC, whole seconds."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
