@@ -228,7 +228,10 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
 
 
 def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
-    key = load_pem_private_key(pem, password=None)
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise CertificateRefusedError("the key is not an unencrypted PEM key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise CertificateRefusedError("the key is not one on P-256, as make_root and make_request make")
     return key

@@ -74,7 +74,7 @@ class Passphrase:
         Raises KeyFileError for a passphrase of fewer than 12 characters.
         """
         if self._characters < _SHORTEST:
-            raise KeyFileError(f"the passphrase has fewer than {_SHORTEST} characters; choose a longer one")
+            raise KeyFileError(f"the passphrase: has fewer than {_SHORTEST} characters; choose a longer one")
         locked = self._vault(self._salt, _USUAL).lock(_place(use, _USUAL), secret)
         cost = ", ".join(f"{name}={value}" for name, value in _USUAL._asdict().items())
         return f"{_HEADER}\nuse: {use}\nscrypt: {cost}\nsalt: {self._salt.hex()}\nlocked: {locked.hex()}\n"

@@ -16,6 +16,7 @@ from veilmatch_evidence.actions import (
     Dealt,
     Delivered,
     Drafted,
+    HeadSeen,
     ManifestMade,
     Opened,
     Presented,
@@ -24,9 +25,13 @@ from veilmatch_evidence.actions import (
     Submitted,
     ToldHouseholds,
 )
+from veilmatch_evidence.errors import EvidenceRefusedError
 from veilmatch_evidence.job_evidence import Computation, JobEvidence
 from veilmatch_evidence.package import REPORT, blank_name, contribution_name, product_name
+from veilmatch_evidence.records import Head, verify_head
 from veilmatch_evidence.segments import Said, Segment
+from veilmatch_policy.approvals import approved_content
+from veilmatch_policy.errors import DirectoryError
 from veilmatch_policy.manifest import Manifest
 
 _AFTER_START = (Contributed, ToldHouseholds, Dealt, Presented, Opened, Delivered)
@@ -38,6 +43,7 @@ def check_agreement(evidence: JobEvidence) -> None:
         for said in segment.said:
             _check_names(evidence, segment, said)
         _check_order(evidence, segment)
+        _check_heads(evidence, segment)
     if evidence.computation is None:
         return
     manifest = evidence.computation.manifest
@@ -45,6 +51,7 @@ def check_agreement(evidence: JobEvidence) -> None:
         for said in segment.said:
             if segment.party not in _who_may(evidence, manifest, said.action):
                 raise segment.refused(said, f"{said.action.action} is not for {segment.party} to do")
+    _check_submitted(evidence, manifest)
     _check_chunks(evidence, evidence.computation)
     _check_presented(evidence, manifest)
     if evidence.complete:
@@ -70,6 +77,16 @@ def _check_order(evidence: JobEvidence, segment: Segment) -> None:
         started = started or isinstance(said.action, Started)
         if isinstance(said.action, _AFTER_START) and not started:
             raise segment.refused(said, f"{said.action.action} stands before the job was started")
+
+
+def _check_heads(evidence: JobEvidence, segment: Segment) -> None:
+    """The heads that a party was shown are signed; `veilmatch_evidence.across` holds them against the logs."""
+    for said in segment.of(HeadSeen):
+        head = Head.of(said.action)
+        try:
+            verify_head(head, evidence.directory.identity(head.party))
+        except (EvidenceRefusedError, DirectoryError):
+            raise segment.refused(said, f"holds a head that {head.party} did not sign") from None
 
 
 def _who_may(evidence: JobEvidence, manifest: Manifest, action: Action) -> tuple[str | None, ...]:
@@ -143,6 +160,15 @@ class _Agreed:
                 raise self._evidence.segments[party].incomplete(f"says nothing of {name}")
 
 
+def _check_submitted(evidence: JobEvidence, manifest: Manifest) -> None:
+    """What the office asked for is what was computed."""
+    computed = tuple(approved_content(policy).hex() for policy in manifest.policies)
+    for segment in evidence.segments.values():
+        for submitted in segment.of(Submitted):
+            if submitted.action.content != computed:
+                raise segment.refused(submitted, "asks for other policies than the manifest's")
+
+
 def _check_presented(evidence: JobEvidence, manifest: Manifest) -> None:
     """The dealer dealt for as many people as the recipient presented."""
     presented = {
@@ -167,6 +193,7 @@ def _check_whole(evidence: JobEvidence, manifest: Manifest) -> None:
     for party in draft.participants:
         _require(evidence, party, Started, 1, "started the job")
         _require(evidence, party, Closed, 1, "erased the job's keys")
+    _require(evidence, coordinator, Submitted, 1, "was asked for the job")
     _require(evidence, coordinator, ManifestMade, 1, "made the manifest")
     drafts = {said.action.draft for said in evidence.segments[coordinator].of(Drafted)}
     if hashlib.sha256(draft.encode()).hexdigest() not in drafts:

@@ -5,6 +5,7 @@ open at once, beside the running node.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,13 +16,13 @@ from veilmatch_crypto import IdentityKey
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.rights import Rules, decided
 from veilmatch_node.store.desk import DeskStore, StoredDecision, StoredRequest, Window
-from veilmatch_policy import canonical
 from veilmatch_policy.approvals import (
     Decision,
     Request,
     SignedDecision,
     catalog_entries,
     decode_decision,
+    encode_request,
     new_name,
     open_decision,
     request_of,
@@ -218,9 +219,7 @@ class Desk:
     def export(self, digest: bytes) -> bytes:
         """Return a request's file, to be decided on another machine: the request, and the policy's text."""
         waiting = self.waiting_for(digest)
-        return canonical.encode(
-            {"request": waiting.request.model_dump(mode="json"), "policy": waiting.policy.source.decode()}
-        )
+        return encode_request(waiting.request, waiting.policy)
 
     def _waiting(self, stored: StoredRequest) -> Waiting | None:
         """A stored request; None where it cannot be planned any more, under today's catalog and directory."""
@@ -231,12 +230,14 @@ class Desk:
         except PolicyError:
             return None
         request = Request.model_validate_json(stored.request)
-        others = tuple(
-            open_decision(other.statement, other.signature, self.directory)
-            for other in self._store.others(request.content)
-        )
+        others = tuple(self._others(request.content))
         policy = policies[stored.policy]
         return Waiting(request, policy, stored.policy, plan, task, stored.received, others)
+
+    def _others(self, content: str) -> Iterator[SignedDecision]:
+        for other in self._store.others(content):
+            with suppress(PolicyError):  # of a department that is no member any more
+                yield open_decision(other.statement, other.signature, self.directory)
 
     def _current(self, waiting: Waiting) -> Request:
         """What the request would be under today's catalog and directory."""
@@ -287,7 +288,7 @@ class Desk:
                 kind=kind,
                 name=new_name(),
                 request=request,
-                decided=datetime.now(UTC).replace(microsecond=0),
+                decided=datetime.now(UTC),
                 by="officer",
                 expires=expires,
                 runs=runs,

@@ -13,7 +13,7 @@ from decimal import Decimal
 from veilmatch_crypto import IdentityKey
 from veilmatch_evidence.actions import Debit, Decided, PolicyUse, Requested, Started
 from veilmatch_evidence.log import EvidenceLog
-from veilmatch_node.errors import ApprovalNeededError, RuleError
+from veilmatch_node.errors import ApprovalNeededError, BudgetSpentError, RuleError
 from veilmatch_node.store.desk import DeskStore, Limit, StoredRequest
 from veilmatch_policy.approvals import (
     Decision,
@@ -128,6 +128,7 @@ class Rights:
         # All were asked for: the officer decides them together.
         if missing:
             raise min(missing, key=lambda each: isinstance(each, ApprovalNeededError))
+        self._require_budget(plan, task, epoch)
         return tuple(rights)
 
     def debit(self, manifest: Manifest, rights: Sequence[Right], task: DepartmentTask) -> Started:
@@ -203,6 +204,14 @@ class Rights:
                 f"counts without noise, which {self._name} does not allow",
                 "write epsilon into the policy",
             )
+
+    def _require_budget(self, plan: Plan, task: DepartmentTask, epoch: OpenEpoch) -> None:
+        """Refuse early what `debit` would refuse: before the recipient makes a key and others read their data."""
+        now, limits = datetime.now(UTC), self._rules.limits
+        for cost in costs(plan, task, self._catalog, coordinator=self._directory.coordinator):
+            for line in self._store.spent(cost, epoch.context, now=now, limits=limits):
+                if line.spent + cost.units > line.most:
+                    raise BudgetSpentError(cost, line.window, line.spent, line.most)
 
     def _needs_approval(self, number: int, plan: Plan, asked: Right) -> bool:
         if self._name not in asked.request.participants:

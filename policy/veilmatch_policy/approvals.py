@@ -29,7 +29,7 @@ from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import LinkageMode, SlotMode
 from veilmatch_policy.errors import ApprovalError, PolicyRefusedError
 from veilmatch_policy.plan import Plan
-from veilmatch_policy.policy import Policy
+from veilmatch_policy.policy import Policy, parse_policy
 
 LONGEST_REASON = 1000  # characters
 
@@ -160,6 +160,28 @@ def decode_decision(data: bytes, directory: Directory) -> SignedDecision:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ApprovalError("decision", "is not the file of one", "have it exported again") from None
     return open_decision(statement, signature, directory)
+
+
+def encode_request(request: Request, policy: Policy) -> bytes:
+    """Return the bytes of a request's file: canonical JSON of the request and the policy's text."""
+    return canonical.encode({"request": request.model_dump(mode="json"), "policy": policy.source.decode()})
+
+
+def decode_request(data: bytes, where: str) -> tuple[Request, Policy]:
+    """Read a request's file; ``where`` names it.
+
+    Raises ApprovalError where it is none, or its policy is not the one that the request is about, and PolicyError
+    for a policy that cannot be read.
+    """
+    try:
+        file = canonical.decode(data)
+        request, source = Request.model_validate(file["request"]), file["policy"].encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ApprovalError(where, "is not the file of a request", "have it exported again") from None
+    policy = parse_policy(source, where)
+    if approved_content(policy).hex() != request.content:
+        raise ApprovalError(where, "holds another policy than it asks about", "have it exported again")
+    return request, policy
 
 
 def approved_content(policy: Policy) -> bytes:

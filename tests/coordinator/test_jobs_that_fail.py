@@ -9,6 +9,7 @@ import pytest
 from fakes.federation import Federation, Given, csv_text, tap_on
 from sqlalchemy import text
 
+from veilmatch_coordinator import drafting
 from veilmatch_coordinator import jobs as jobs_module
 from veilmatch_coordinator import slots as slots_module
 from veilmatch_coordinator.errors import CoordinatorError, JobError, NodeFailedError, RequestError
@@ -46,7 +47,7 @@ def federation(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         dummies = SimpleNamespace(randbelow=lambda _bound: 40 * CHUNKS - len(ROWS))
         patch.setattr(slots_module, "secrets", dummies)
-        patch.setattr(jobs_module, "CHUNK_CIPHERTEXTS", 1)
+        patch.setattr(drafting, "CHUNK_CIPHERTEXTS", 1)
         departments = {
             name: Given(CATALOG.format(name=name), {"people.csv": csv_text(("number", f"v_{name}"), ROWS)})
             for name in ("B", "product", "tax")

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from veilmatch_crypto import AgreementKey, IdentityKey, encrypt_chunk, generate, multiply_chunks
+from veilmatch_crypto import AgreementKey, IdentityKey, PublicKey, encrypt_chunk, generate, multiply_chunks
 from veilmatch_evidence import actions
+from veilmatch_evidence.errors import EvidenceRefusedError
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_evidence.package import (
     APPROVALS,
@@ -38,8 +40,17 @@ from veilmatch_evidence.package import (
     signed_index,
 )
 from veilmatch_evidence.records import Record
+from veilmatch_evidence.verify import verify
 from veilmatch_policy import canonical
-from veilmatch_policy.approvals import Decision, SignedDecision, new_name, request_of, sign_decision
+from veilmatch_policy.approvals import (
+    Decision,
+    Request,
+    SignedDecision,
+    approved_content,
+    new_name,
+    request_of,
+    sign_decision,
+)
 from veilmatch_policy.declarations import AmountEntry, DepartmentEntry, declarations_of
 from veilmatch_policy.directory import Member, encode_directory, open_directory, signed_bytes
 from veilmatch_policy.epoch import Epoch, open_epoch, signed_statement
@@ -110,10 +121,10 @@ class World:
         }
 
     def run(
-        self, out: Path, tweak: Tweak = honest, *, trust: str = "federation", ended: bool = False
+        self, out: Path, tweak: Tweak = honest, *, key: PublicKey | None = None, ended: bool = False
     ) -> Path:
         """Run a job; its evidence is at ``out / JOB``.  ``ended``: the last chunk never came to the recipient."""
-        key = generate(2048).public
+        key = key or generate(2048).public
         policies = [parse_policy(source.encode(), "policy") for source in (AID, COUNTED)]
         declared = (
             DepartmentEntry(department="housing", household_at_most=4),
@@ -149,26 +160,22 @@ class World:
             chunk_ciphertexts=1,
             expires=datetime.now(UTC).replace(microsecond=0) + timedelta(days=1),
         )
-        draft = tweak("draft", draft)
         drafted = draft.encode()
         keys = {name: self._keys(name, drafted, key.to_bytes()) for name in (*NODES, OFFICE)}
-        data = encode_manifest(drafted, tweak("keys", keys))
+        data = encode_manifest(drafted, keys)
         manifest = hashlib.sha256(data).digest()
         names = {"job": draft.job, "manifest": manifest.hex()}
         package = PackageWriter(out / draft.job, draft.job)
 
         def write(party: str, action: actions.Action) -> None:
-            kind = action.action
-            for each in [tweak(f"{party}: {kind}", action)]:
-                for one in each if isinstance(each, list) else [each]:
-                    self.logs[party].append(one)
+            self.logs[party].append(tweak(f"{party}: {action.action}", action))
 
-        content = tuple(policy.digest.hex() for policy in policies)
+        content = tuple(approved_content(policy).hex() for policy in policies)
         write(OFFICE, actions.Submitted(job=draft.job, operator="operator", content=content))
         write(OFFICE, actions.Drafted(job=draft.job, draft=hashlib.sha256(drafted).hexdigest()))
         decisions: list[SignedDecision] = []
         for party in NODES:
-            decisions += self._decide(party, plan, tweak)
+            decisions += self._decide(party, plan)
         write(OFFICE, actions.ManifestMade(**names, epoch=draft.epoch))
         for party in NODES:
             write(party, self._started(party, plan, names, draft, decisions))
@@ -181,7 +188,7 @@ class World:
             write(RECIPIENT, actions.Delivered(**names, policy="aid"))
             write(OFFICE, actions.Delivered(**names, policy="counted"))
         for party in NODES:
-            write(party, tweak(f"office shows {party}", self.logs[OFFICE].head()).seen())
+            write(party, self.logs[OFFICE].head().seen())
             write(OFFICE, self.logs[party].head().seen())
             write(party, actions.Closed(**names))
         write(OFFICE, actions.Closed(**names))
@@ -192,7 +199,7 @@ class World:
         package.put(EPOCH, self.epoch.statement)
         package.put(EPOCH_SIGNATURE, self.epoch_signature.hex().encode())
         package.put(MANIFEST, data)
-        package.put(APPROVALS, canonical.encode([entry_of(each) for each in tweak("approvals", decisions)]))
+        package.put(APPROVALS, canonical.encode([entry_of(each) for each in decisions]))
         for party, log in self.logs.items():
             package.put(log_name(party), log.of_job(draft.job))
         if not ended:
@@ -200,8 +207,8 @@ class World:
                 {"manifest_sha256": manifest.hex(), "job": draft.job, "policy": policy.name, "seconds": 1.5}
                 for policy in policies
             ]
-            package.put(REPORT, json.dumps(tweak("report", report)).encode())
-        package.finish(self.identities[OFFICE], trust, "ended" if ended else "complete")
+            package.put(REPORT, json.dumps(report).encode())
+        package.finish(self.identities[OFFICE], "federation", "ended" if ended else "complete")
         return out / draft.job
 
     def resign(self, package: Path, **changes: object) -> None:
@@ -241,6 +248,32 @@ class World:
             lines.append(record.encode() + b"\n")
         path.write_bytes(b"".join(lines))
 
+    def redecide(
+        self, package: Path, party: str, change: dict[str, Any], *, officer: IdentityKey | None = None
+    ) -> None:
+        """The officer of a department decided otherwise about "aid", and the department started by that."""
+        entries = json.loads((package / APPROVALS).read_bytes())
+        number = next(
+            number
+            for number, entry in enumerate(entries)
+            if entry["department"] == party and '"policy":"aid"' in entry["statement"]
+        )
+        before = hashlib.sha256(entries[number]["statement"].encode()).hexdigest()
+        stated = json.loads(entries[number]["statement"])
+        request = Request.model_validate({**stated["request"], **change.pop("request", {})})
+        decision = Decision.model_validate({**stated, **change, "request": request})
+        signed = sign_decision(decision, officer or self.officers[party])
+        entries[number] = entry_of(signed) | {"department": party}
+        (package / APPROVALS).write_bytes(canonical.encode(entries))
+        path = package / log_name(party)
+        if before.encode() in path.read_bytes():
+            after = signed.digest.hex()
+            self.relog(
+                package,
+                party,
+                lambda bodies: [json.loads(json.dumps(body).replace(before, after)) for body in bodies],
+            )
+
     def _compute(self, package, plan, key, manifest, write, names, tweak, *, ended) -> None:
         places = [(outcome, chunk) for outcome in plan.outcomes for chunk in range(2)]
         for outcome, chunk in places:
@@ -249,7 +282,7 @@ class World:
             words = np.full((1, key.layout.slots), 7, dtype=np.uint64)
             factors = []
             for party in outcome.contributors:
-                data = tweak(f"{party} contributes", encrypt_chunk(key, words, 16))
+                data = encrypt_chunk(key, words, 16)
                 signature = self.identities[party].sign(signed_contribution(manifest, *place, data))
                 sha256 = package.contribution(party, *place, data, signature)
                 write(party, actions.Contributed(**names, **where, sha256=sha256))
@@ -265,7 +298,7 @@ class World:
             write(OFFICE, actions.Combined(**names, **where, blank=hashes[0], product=hashes[1]))
             write(RECIPIENT, actions.Opened(**names, **where, sha256=hashes[1]))
 
-    def _decide(self, party: str, plan, tweak: Tweak) -> list[SignedDecision]:
+    def _decide(self, party: str, plan) -> list[SignedDecision]:
         now = datetime.now(UTC).replace(microsecond=0)
         made = []
         for number in range(len(plan.policies)):
@@ -283,11 +316,10 @@ class World:
                 expires=now + timedelta(days=30),
                 runs=2,
             )
-            decided = tweak(f"{party} decides {request.policy}", decision)
-            signed = sign_decision(decided, self.officers[party])
+            signed = sign_decision(decision, self.officers[party])
             self.logs[party].append(
                 actions.Decided(
-                    kind=decided.kind,
+                    kind=decision.kind,
                     decision=signed.digest.hex(),
                     request=request.digest.hex(),
                     policy=request.policy,
@@ -375,3 +407,14 @@ def copy_of(package: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(package, folder)
     return folder
+
+
+def refused(folder, root=None) -> str:
+    """The one line of the refusal."""
+    with pytest.raises(EvidenceRefusedError) as error:
+        verify(folder, root)
+    assert error.value.exit_code == 6
+    line = str(error.value)
+    assert line.isprintable()
+    assert "; this evidence proves nothing" in line
+    return line

@@ -4,24 +4,13 @@ import os
 import shutil
 
 import pytest
+from evidence_world import refused
 
-from veilmatch_evidence.errors import EvidenceRefusedError
 from veilmatch_evidence.records import Record
 from veilmatch_evidence.replay import replay
 from veilmatch_evidence.verify import verify
 
 POSITIONS = 4  # flipped bytes a file and its first and last; a signature has more
-
-
-def refused(folder, root=None) -> str:
-    """The one line of the refusal."""
-    with pytest.raises(EvidenceRefusedError) as error:
-        verify(folder, root)
-    assert error.value.exit_code == 6
-    line = str(error.value)
-    assert line.isprintable()
-    assert "; this evidence proves nothing" in line
-    return line
 
 
 def files(package):

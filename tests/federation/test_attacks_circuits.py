@@ -198,7 +198,7 @@ def test_attack_parts_asked_of_the_wrong_node_or_twice(federation):
         for name in ("tax", RECIPIENT, REGISTRAR):
             with refusal("is not its dealer"):
                 office.conversation.deal(name, digest, 10, [len(PEOPLE)]).seeds()
-        dealer = federation.nodes[DEALER].jobs.deal(digest)
+        _, dealer = federation.nodes[DEALER].jobs.deal(digest)
         assert dealer.sealed.keys() == {COORDINATOR, RECIPIENT}
         padded = office.draft["padded"]
         for households, presented in (

@@ -95,6 +95,15 @@ class RealFederation:
         assert "\n" not in str(refused.value)
         return refused.value
 
+    def operator_config(self) -> Path:
+        """The operator's configuration file, as `veilmatch job` reads it."""
+        home = self.home("operator")
+        settings = tomllib.loads(self.local.configs[COORDINATOR].read_text(encoding="utf-8"))
+        path = home / "operator.toml"
+        shared = {"federation": settings["federation"], "tls": settings["tls"]}
+        path.write_text(tomli_w.dumps({"name": "operator"} | shared), encoding="utf-8")
+        return path
+
     def start(self, *names: str) -> None:
         """Start members, and wait until those that listen serve."""
         self.members.start({name: self.local.configs[name] for name in names}, COORDINATOR)

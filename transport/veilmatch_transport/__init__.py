@@ -30,7 +30,7 @@ from veilmatch_transport.settings import (
     require_key,
     require_member,
 )
-from veilmatch_transport.sqlite import durable_engine, forget_erased
+from veilmatch_transport.sqlite import durable_engine, forget_erased, shared_engine
 from veilmatch_transport.streams import WorkStream, open_stream, serve_stream
 from veilmatch_transport.tls import TlsIdentity, server_name
 
@@ -74,5 +74,6 @@ __all__ = [
     "responses",
     "serve_stream",
     "server_name",
+    "shared_engine",
     "wait_until_serving",
 ]

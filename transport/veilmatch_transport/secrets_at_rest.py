@@ -30,9 +30,11 @@ def read_passphrase(unlock: str | None, base: Path) -> Passphrase | None:
             return _passphrase(_private(path).decode().removesuffix("\n").removesuffix("\r"), str(path))
         except UnicodeError:
             raise SettingsError(f"{path}: is not UTF-8; write the passphrase as text") from None
-    if kind == "env" and where in os.environ:
-        return _passphrase(os.environ[where], where)
-    raise SettingsError(f"{unlock}: gives no passphrase; say file:PATH or env:NAME, and set the variable")
+    if kind != "env":  # what was said is not repeated: it may be the passphrase itself
+        raise SettingsError("the passphrase: is said to be nowhere; say file:PATH or env:NAME")
+    if where not in os.environ:
+        raise SettingsError(f"{where}: is not set; set this variable to the passphrase")
+    return _passphrase(os.environ[where], where)
 
 
 def read_secret(path: Path, use: KeyUse, unlock: Passphrase | None) -> bytes:

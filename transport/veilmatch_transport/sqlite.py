@@ -20,11 +20,19 @@ def durable_engine(path: Path) -> Engine:
     what they remember of it.  Raises SettingsError where another holds it, or it cannot be made.
     """
     lock = _lock(path)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = _engine(path)
     event.listen(engine, "engine_disposed", lambda _engine: os.close(lock), once=True)
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _one_writer)
     return engine
+
+
+def shared_engine(path: Path) -> Engine:
+    """Open a store beside the service that has it, for what keeps nothing of it in memory.
+
+    Raises SettingsError where there is none yet.
+    """
+    if not path.exists():
+        raise SettingsError(f"{path}: there is no store yet; start the service once")
+    return _engine(path)
 
 
 def forget_erased(engine: Engine) -> None:
@@ -34,6 +42,13 @@ def forget_erased(engine: Engine) -> None:
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _one_writer)
+    return engine
 
 
 def _lock(path: Path) -> int:

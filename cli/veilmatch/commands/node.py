@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from veilmatch.commands import joining
+from veilmatch.commands import account, approvals, joining
 from veilmatch.commands.leaving import leave
 
 app = typer.Typer(help="A department's node.", no_args_is_help=True)
@@ -18,6 +18,8 @@ def _group() -> None:
     """A department's node."""
 
 
+app.add_typer(account.app, name="account")
+app.add_typer(approvals.app, name="approvals")
 app.command("officer")(joining.node_officer)
 app.command("init")(joining.node_init)
 app.command("join")(joining.node_join)

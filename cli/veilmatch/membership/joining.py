@@ -51,7 +51,7 @@ def join(folder: Path, reply: Path, root: str | None, place: Place) -> Joined:
     """
     own = own_request(folder).content
     if own.role == "node" and place.data is None and not (folder / "node.toml").exists():
-        raise UsageError("--data: say where the department's catalog.yaml is")
+        raise UsageError("--data: is missing; say where the department's catalog.yaml is")
     where = str(reply)
     signed = read(read_file(reply), Reply, where)
     content = signed.content
@@ -83,7 +83,9 @@ def _require_root(folder: Path, typed: str | None, public: bytes, where: str) ->
     elif known.exists():
         expected = key_fingerprint(bytes.fromhex(read_file(known).decode("ascii").strip()))
     else:
-        raise UsageError("--root: say the fingerprint of the federation's root, as its office told you")
+        raise UsageError(
+            "--root: is missing; say the fingerprint of the federation's root, as its office told you"
+        )
     if not hmac.compare_digest(expected.encode(), key_fingerprint(public).encode()):
         raise DocumentRefusedError(
             f"{where}: is from another root than the fingerprint says; ask its office, by telephone"

@@ -18,6 +18,7 @@ from veilmatch.errors import UsageError
 from veilmatch.membership.documents import Document, Reply, Request, Signed, read, require_signed, sign
 from veilmatch.membership.documents import read_request as read_signed_request
 from veilmatch_crypto import (
+    CertificateRefusedError,
     Credential,
     IdentityKey,
     Passphrase,
@@ -108,12 +109,18 @@ class Root:
     def create(cls, folder: Path, federation: str, passphrase: Passphrase) -> Self:
         """Make a federation without members in a new folder (mode 0700).
 
-        Raises UsageError where the folder holds a root already, CertificateRefusedError for a name of no or
-        more than 64 characters, and KeyFileError for a passphrase that is too short.
+        Raises UsageError where the folder holds a root already or the name has no or more than 64 characters,
+        and KeyFileError for a passphrase that is too short.
         """
         if (folder / "root.key").exists():
             raise UsageError(f"{folder}: holds a root already; name another folder")
-        identity, tls = IdentityKey.generate(), make_root(federation, Validity.for_days(ROOT_DAYS))
+        identity = IdentityKey.generate()
+        try:
+            tls = make_root(federation, Validity.for_days(ROOT_DAYS))
+        except CertificateRefusedError as error:
+            raise UsageError(
+                f"{federation}: cannot be a federation's name ({error}); choose another"
+            ) from None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for below in ("members", "replies", "requests", "directories"):
             (folder / below).mkdir(exist_ok=True)
@@ -141,6 +148,8 @@ class Root:
             name = request.content.name
             if name in self.state.members:
                 raise UsageError(f"{name}: is a member already; see federation renew")
+            if request.content.role == "coordinator":
+                self._require_no_coordinator(name)
             self._require_new_keys(request.content)
             self._change(revoked={n: past for n, past in self.state.revoked.items() if n != name})
             self._admit(request, days)
@@ -213,13 +222,18 @@ class Root:
 
     def _admit(self, request: Signed[Request], days: int) -> None:
         asked = request.content
-        certificate = issue_requested(
-            self._tls,
-            asked.certificate.encode(),
-            asked.name,
-            hosts=[*_host(asked.address), server_name(asked.name)],
-            validity=Validity.for_days(days),
-        )
+        try:
+            certificate = issue_requested(
+                self._tls,
+                asked.certificate.encode(),
+                asked.name,
+                hosts=[*_host(asked.address), server_name(asked.name)],
+                validity=Validity.for_days(days),
+            )
+        except CertificateRefusedError as error:
+            raise UsageError(
+                f"{asked.name}: gets no certificate ({error}); correct --days or the request"
+            ) from None
         member = Member(
             role=asked.role,
             title=asked.title,
@@ -286,6 +300,11 @@ class Root:
         if name not in self.state.members:
             there = ", ".join(self.state.members) or "nobody"
             raise UsageError(f"{name}: is no member; members are {there}")
+
+    def _require_no_coordinator(self, name: str) -> None:
+        for other, member in self.state.members.items():
+            if member.role == "coordinator":
+                raise UsageError(f"{name}: is a second coordinator; revoke {other} first")
 
     def _require_new_keys(self, request: Request) -> None:
         """Also of those who were revoked: their keys were revoked with them."""

@@ -9,6 +9,7 @@ import os
 import re
 import threading
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,9 +39,15 @@ class Hashing(BaseModel):
     p: Annotated[int, Field(ge=1, le=16)] = 1
 
     def hash(self, password: str, salt: bytes) -> bytes:
-        """Return 32 bytes."""
+        """Return 32 bytes; two spellings that look the same (NFC) are the same."""
         return hashlib.scrypt(
-            password.encode(), salt=salt, n=self.n, r=self.r, p=self.p, maxmem=2**31 - 1, dklen=32
+            unicodedata.normalize("NFC", password).encode(),
+            salt=salt,
+            n=self.n,
+            r=self.r,
+            p=self.p,
+            maxmem=2**31 - 1,
+            dklen=32,
         )
 
 

@@ -112,9 +112,15 @@ SENTENCES: Mapping[str, str] = {
         "本节点未存放数据专员密钥：请在存有密钥的设备上作出决定。"
     ),
     "Your account may read, and not decide.": "您的账户只能查阅，不能作出决定。",
+    "Your signature covers all that stands above: the text, who takes part and who learns what, how people are "
+    "matched, and what your own catalog says of the columns. A parameter may move within its interval. Whatever else "
+    "changes is a new request.": (
+        "您的签名涵盖以上全部内容：政策文本、参与方与各方可获知的信息、身份匹配方式，以及本部门数据目录中有关字段的说明。"
+        "参数可在批准区间内变动；其他任何变动均须重新提出请求。"
+    ),
     "Approve": "批准",
-    "For how many jobs": "允许运行次数",
-    "Until and with this day (UTC)": "有效期至（含当日，协调世界时）",
+    "Number of jobs allowed": "允许运行次数",
+    "Up to and including this day (UTC)": "有效期至（含当日，协调世界时）",
     "Passphrase of the officer's key": "数据专员密钥口令",
     "Sign the approval": "签署批准",
     "Refuse": "驳回",

@@ -178,16 +178,14 @@ def _request(visit: Visit, error: _FormError | None) -> Response:
         "longest_reason": LONGEST_REASON,
         "has_key": visit.console.officer_key is not None,
     }
-    status = 200 if error is None else 422
     if visit.htmx:
-        return visit.page("_decide.html", status, **shown)
+        return visit.page("_decide.html", **shown)
     asked = shown_request(visit.console.desk, waiting, visit.say)
-    return visit.page("request.html", status, asked=asked, **shown)
+    return visit.page("request.html", _status(error), asked=asked, **shown)
 
 
 def _decision(visit: Visit, error: _FormError | None) -> Response:
     held = _held(visit)
-    status = 200 if error is None else 422
     shown = {
         "held": held,
         "digest": held.signed.digest.hex(),
@@ -198,7 +196,13 @@ def _decision(visit: Visit, error: _FormError | None) -> Response:
         "form": visit.form,
         "longest_reason": LONGEST_REASON,
     }
-    return visit.page("_revoke.html" if visit.htmx else "decision.html", status, **shown)
+    if visit.htmx:
+        return visit.page("_revoke.html", **shown)
+    return visit.page("decision.html", _status(error), **shown)
+
+
+def _status(error: _FormError | None) -> int:
+    return 200 if error is None else 422
 
 
 def _held(visit: Visit) -> Held:

@@ -144,7 +144,7 @@ class DeskStore:
             "policy": request.policy,
             "draft": request.draft,
             "statement": request.statement,
-            "received": sortable(request.received),
+            "received": request.received.isoformat(timespec="microseconds"),
         }
         newest = {key: value for key, value in row.items() if key != "digest"}
         with self._engine.begin() as connection:
@@ -261,7 +261,9 @@ class DeskStore:
                 if rows:
                     connection.execute(insert(_debits), rows)
             except IntegrityError:
-                raise JobRefusedError("job", "its manifest was used here before", "submit the job again for new ones") from None
+                raise JobRefusedError(
+                    "job", "its manifest was used here before", "submit the job again for new ones"
+                ) from None
         return runs, spent
 
     def spent(self, cost: Cost, epoch: bytes, *, now: datetime, limits: Sequence[Limit]) -> tuple[Spent, ...]:
@@ -313,7 +315,9 @@ class DeskStore:
         try:
             connection.execute(insert(_uses).values(approval=digest, manifest_sha256=manifest))
         except IntegrityError:
-            raise JobRefusedError("job", "its manifest was used here before", "submit the job again for new ones") from None
+            raise JobRefusedError(
+                "job", "its manifest was used here before", "submit the job again for new ones"
+            ) from None
         return used + 1
 
     @staticmethod
