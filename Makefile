@@ -15,6 +15,7 @@ demo: setup
 	@$(BIN)/veilmatch demo
 
 test: setup
+	@sh tools/browser.sh
 	@$(BIN)/pytest -n auto --dist loadfile
 
 lint: setup

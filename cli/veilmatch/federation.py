@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tomli_w
 
+from veilmatch.officers import Officers
 from veilmatch_crypto import (
     LOOPBACK,
     AgreementKey,
@@ -21,6 +22,7 @@ from veilmatch_crypto import (
     issue,
     make_root,
 )
+from veilmatch_policy.check import EXTRA_DEALER
 from veilmatch_policy.directory import Member, encode_directory, signed_bytes
 from veilmatch_transport import TlsIdentity, server_name
 
@@ -61,27 +63,30 @@ def make_federation(
     workers: int,
     dealers: tuple[str, ...] = (),
     register: str | None = None,
+    officers: Officers | None = None,
 ) -> LocalFederation:
     """Write everything that the members need below ``folder`` (mode 0700), results and evidence below ``out``.
 
     ``coordinator`` is its address.  The first two departments, in the order of their names, are
-    the trustees.  ``dealers`` and ``register`` are as the directory states them.
+    the trustees.  ``dealers`` and ``register`` are as the directory states them.  With ``officers`` departments
+    have officers of their own; the node without data, and without them every node, decides for itself.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    root = IdentityKey.generate()
+    root = IdentityKey.generate() if officers is None else officers.root()
     tls_root = make_root(FEDERATION, Validity.for_days(_VALID_DAYS))
     members: dict[str, Member] = {}
     configs: dict[str, Path] = {}
     names = sorted(nodes)
     for name in names:
         home = _home(folder, name)
-        identity, sealing, officer = IdentityKey.generate(), AgreementKey.generate(), IdentityKey.generate()
+        identity, sealing = IdentityKey.generate(), AgreementKey.generate()
         certificate = _certificate(tls_root, name, home)
+        officer, officers_file = _officer(home, name, officers)
         keys = {
             "identity": _secret(home / "identity.key", identity.to_bytes()),
             "sealing": _secret(home / "sealing.key", sealing.to_bytes()),
-            "officer": _secret(home / "officer.key", officer.to_bytes()),
             "store": _secret(home / "store.key", secrets.token_bytes(32)),
+            **officers_file,
         }
         plan = nodes[name]
         members[name] = Member(
@@ -90,7 +95,7 @@ def make_federation(
             certificate=certificate,
             identity=identity.public.hex(),
             sealing=sealing.public.hex(),
-            officer=officer.public.hex(),
+            officer=officer,
         )
         configs[name] = _config(
             home,
@@ -146,6 +151,14 @@ def make_federation(
     )
     addresses = {name: plan.address for name, plan in nodes.items() if plan.address}
     return LocalFederation(configs, {**addresses, COORDINATOR: coordinator}, operator)
+
+
+def _officer(home: Path, name: str, officers: Officers | None) -> tuple[str, dict[str, str]]:
+    """A department's officer's public key, and the node's setting that goes with it."""
+    if officers is not None and name != EXTRA_DEALER:
+        return officers.public(name), {"quota": str(officers.quota(name))}
+    officer = IdentityKey.generate()
+    return officer.public.hex(), {"officer": _secret(home / "officer.key", officer.to_bytes())}
 
 
 def _home(folder: Path, name: str) -> Path:

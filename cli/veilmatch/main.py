@@ -13,7 +13,7 @@ import structlog
 import typer
 
 from veilmatch import show
-from veilmatch.commands import coordinator, epoch, federation, job, local, node, policy
+from veilmatch.commands import coordinator, epoch, evidence, federation, job, local, node, policy
 
 _INTERRUPTED = 130  # exit code: 128 and the signal's number, as shells count
 
@@ -30,6 +30,7 @@ app.add_typer(coordinator.app, name="coordinator")
 app.add_typer(federation.app, name="federation")
 app.add_typer(epoch.app, name="epoch")
 app.add_typer(job.app, name="job")
+app.add_typer(evidence.app, name="evidence")
 
 
 @app.command()

@@ -1,18 +1,18 @@
 """A whole federation on this machine: started, linked, and asked one policy after another."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from veilmatch.client import NODE, OFFICE, Linked, Operator, Progress, wait_for
+from veilmatch.client import NODE, OFFICE, Linked, Operator, Progress, Submission, wait_for
 from veilmatch.departments import Department, today
-from veilmatch.errors import ProcessError, UsageError
+from veilmatch.errors import JobFailedError, ProcessError, UsageError
 from veilmatch.federation import COORDINATOR, LocalFederation, NodePlan, make_federation
 from veilmatch.grouping import Job
+from veilmatch.officers import Officers
 from veilmatch.processes import Members, reserved_ports
 from veilmatch_policy.check import EXTRA_DEALER
 from veilmatch_policy.policy import Policy
@@ -51,7 +51,17 @@ def register_of(policies: Sequence[Policy], settings: RunSettings) -> str | None
 class LocalRun:
     """A running federation: link it once, then run policies."""
 
-    def __init__(self, departments: Sequence[str], members: Members, out: Path, operator: Operator) -> None:
+    def __init__(
+        self,
+        federation: LocalFederation,
+        departments: Sequence[str],
+        members: Members,
+        out: Path,
+        operator: Operator,
+        officers: Officers | None,
+    ) -> None:
+        self._federation = federation
+        self._officers = officers
         self.departments = departments
         self.members = members
         self._operator = operator
@@ -78,7 +88,7 @@ class LocalRun:
         know, and the office's operator, who runs this, writes it.
         """
         submission = self._operator.submit([policy.source for policy in job], key_bits)
-        copies = self._operator.watch(submission.job, progress)
+        copies = self._operator.watch(submission.job, progress, self._do_not_wait)
         results = []
         for policy, copy in zip(job, copies, strict=True):
             path = self.out / policy.name / "result.json"
@@ -87,6 +97,20 @@ class LocalRun:
                 _write_json(path, copy)
             results.append(json.loads(path.read_text(encoding="utf-8")))
         return results
+
+    def _do_not_wait(self, submission: Submission) -> None:
+        """End a job that waits for officers: they are asked with files, and nobody is there to decide."""
+        if submission.state != "waiting":
+            return
+        self._operator.cancel(submission.job)
+        names = ", ".join(submission.waits_for)
+        line = f"job: the officers of {names} have not approved it"
+        if self._officers is not None:
+            written = self._officers.fetch(self._federation.configs, submission.waits_for)
+            line += (
+                f"; decide {', '.join(map(str, written))} with `veilmatch node approvals sign` and run again"
+            )
+        raise JobFailedError(line, 5)
 
 
 @contextmanager
@@ -97,13 +121,14 @@ def local_federation(
     *,
     extra_dealer: bool = False,
     register: str | None = None,
+    officers: Officers | None = None,
 ) -> Iterator[LocalRun]:
     """Start one process a department and one for the coordinator; stop them at the end.
 
     With ``extra_dealer`` one more, a node without data that deals where no department can; ``register`` is
-    the department whose people are the slots, in register mode.  Keys, certificates and stores live
-    in a folder that is removed with them.  Raises ProcessError or PeerError where a member does not
-    start.
+    the department whose people are the slots, in register mode; with ``officers`` decisions are theirs.  Keys,
+    certificates and stores live in a folder that is removed with them.  Raises ProcessError or PeerError where
+    a member does not start.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = [*sorted(departments), *([EXTRA_DEALER] if extra_dealer else [])]
@@ -124,15 +149,17 @@ def local_federation(
             workers=settings.workers,
             dealers=tuple(names),
             register=register,
+            officers=officers,
         )
-        _keep_directory(Path(home) / "federation", out / "evidence")
         members = Members(out / "logs")
         try:
             members.start(federation.configs, COORDINATOR)
             _wait_for_all(federation, members)
+            if officers is not None:
+                officers.bring(federation.configs, sorted(departments))
             operator = Operator(addresses[0], COORDINATOR, federation.operator)
             try:
-                yield LocalRun(sorted(departments), members, out, operator)
+                yield LocalRun(federation, sorted(departments), members, out, operator, officers)
             finally:
                 operator.close()
         finally:
@@ -160,14 +187,6 @@ def _without_data(folder: Path) -> Path:
     folder.mkdir()
     (folder / "catalog.yaml").write_text(f"department: {EXTRA_DEALER}\ntables: {{}}\n", encoding="utf-8")
     return folder
-
-
-def _keep_directory(federation: Path, evidence: Path) -> None:
-    evidence.mkdir(parents=True, exist_ok=True)
-    for name in ("federation.toml", "federation.toml.sig"):
-        shutil.copyfile(federation / name, evidence / name)
-    # Whoever ran this approved in the name of every officer: an auditor must see it.
-    _write_json(evidence / "trust.json", {"trust": "one-machine"})
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -140,12 +140,13 @@ def spoken(digest: str) -> str:
     return " ".join(digest[start : start + 4] for start in range(0, len(digest), 4))
 
 
-def trust(*, extra_dealer: bool) -> None:
-    """Say whom this machine stands for."""
-    messages.print(
-        "This machine stands for every department's officer: all policies are approved (trust: one-machine).",
-        soft_wrap=True,
-    )
+def trust(*, alone: bool = True, extra_dealer: bool) -> None:
+    """Say whom this machine stands for: ``alone``, for every officer too."""
+    if alone:
+        messages.print(
+            "This machine stands for every department's officer: all policies are approved (trust: one-machine).",
+            soft_wrap=True,
+        )
     if extra_dealer:
         messages.print(
             "Every department has a part in some policy, so one process more, without data, is the dealer.",

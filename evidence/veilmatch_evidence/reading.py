@@ -123,7 +123,8 @@ class Package:
 def open_package(folder: Path, root: bytes | None) -> tuple[Package, Directory]:
     """Open a job's folder: the directory under its root, the index under the directory, and all files are there.
 
-    ``root``: the federation's Ed25519 key as the auditor has it, 32 bytes; None to take the package's own.
+    ``root``: the fingerprint of the federation's Ed25519 key as its office said it (the key's SHA-256, 32 bytes);
+    None to take the package's own key.
     Hashes are compared as files are read.  Raises EvidenceRefusedError.
     """
     present = {path.relative_to(folder).as_posix() for path in _files(folder)}
@@ -158,13 +159,13 @@ def _read_index(folder: Path, data: bytes) -> Index:
 
 def _open_directory(package: Package, root: bytes | None) -> Directory:
     """Open the directory; the index, whose signature is not checked yet, tells only which of the files to blame."""
-    written = _hex(package.read_unlisted(ROOT), 32)
-    if root is not None and written != root:
-        raise package.refused(ROOT, "is not the root key that was given")
+    key = _hex(package.read_unlisted(ROOT), 32) or b""
+    if root is not None and hashlib.sha256(key).digest() != root:
+        raise package.refused(ROOT, "is another root than the fingerprint says")
     data = package.read_unlisted(DIRECTORY)
     signature = _hex(package.read_unlisted(DIRECTORY_SIGNATURE).strip(), 64) or b""
     try:
-        return open_directory(data, signature, written or b"")
+        return open_directory(data, signature, key)
     except DirectoryError as error:
         for name in (ROOT, DIRECTORY, DIRECTORY_SIGNATURE):
             if name in package:

@@ -45,7 +45,8 @@ class Verified:
 def verify(folder: Path, root: bytes | None = None, progress: Progress | None = None) -> list[Verified]:
     """Verify the evidence of every job below a folder.
 
-    ``root``: the federation's Ed25519 key, 32 bytes, as the auditor has it; None to take each package's own.
+    ``root``: the fingerprint of the federation's key as its office said it (SHA-256, 32 bytes); None to take each
+    package's own key, whose fingerprint the auditor then compares.
     Raises EvidenceRefusedError naming the first file, and the record in it, that does not hold; OSError where
     a file cannot be read.
     """

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from command_line import Ended, run_here
 
-from veilmatch.membership.root import Overview
-from veilmatch_crypto import key_files, key_fingerprint
+from veilmatch.membership.home import Asked, make_home
+from veilmatch.membership.root import Overview, Root
+from veilmatch_crypto import Passphrase, key_files, key_fingerprint
 
 # Of the root, of services and of officers: nobody has another's.
 WORDS = {
@@ -92,11 +93,19 @@ class World:
         return self(group, "join", self.reply(name), "--home", self.home(name), *more)
 
 
-def make_world(folder: Path, capsys, monkeypatch) -> World:
-    """A root without members; keys are encrypted as always, but deriving their key takes no time."""
-    monkeypatch.setattr(key_files, "_USUAL", key_files._Cost(16, 1, 1))
-    for name, words in WORDS.items():
-        monkeypatch.setenv(name, words)
-    world = World(folder, capsys)
-    world.done("federation", "init", "example", "--home", world.root)
-    return world
+def cheap_keys(patch) -> None:
+    """Keys are encrypted as always, but deriving their key takes no time; a file states its own parameters."""
+    patch.setattr(key_files, "_USUAL", key_files._Cost(16, 1, 1))
+
+
+def make_members(folder: Path) -> None:
+    """A root in version 1 with two departments, coordinator and operator, as `init` and `add` make them."""
+    root = Root.create(folder / "root", "example", Passphrase(WORDS["ROOT_WORDS"]))
+    service = Passphrase(WORDS["VEILMATCH_PASSPHRASE"])
+    asked = (
+        ("housing", "node", Asked(address="housing.example:7443")),
+        ("tax", "node", Asked(address="tax.example:7443")),
+        ("coordinator", "coordinator", Asked(address="office.example:7443")),
+        ("operator", "operator", Asked()),
+    )
+    root.add([make_home(folder / name, name, role, of, service) for name, role, of in asked])

@@ -21,6 +21,7 @@ from processes.small_world import PEOPLE, plain_answers, resident_id, tables, wr
 from veilmatch.departments import load_departments, load_policies
 from veilmatch.errors import JobFailedError
 from veilmatch.plaintext import eligible
+from veilmatch_evidence.replay import replay
 
 FAST = ("--linkage", "shared-key", "--key-bits", "2048")
 STAGES = {"linkage", "contribute", "combine", "open", "circuit", "total"}
@@ -174,8 +175,11 @@ def test_evidence_is_complete_and_holds_nothing_personal(ran):
             set(result["departments"]) - {"supplement": {"social"}, "tax-card": {"tax"}}[result["policy"]]
         )
         assert {path.name for path in job.iterdir()} == {
-            *("manifest.json", "digests.json", "report.json", "B", "product", "contributions")
+            *("manifest.json", "digests.json", "report.json", "B", "product", "contributions"),
+            *("index.json", "index.json.sig", "federation.toml", "federation.toml.sig", "root.pub"),
+            *("epoch.json", "epoch.json.sig", "approvals.json", "logs"),
         }
+        assert json.loads((job / "index.json").read_text())["trust"] == "one-machine"
         digests = json.loads((job / "digests.json").read_text())
         assert {entry["file"] for entry in digests} == {
             *("B/0-0.bin", "product/0-0.bin"),
@@ -187,8 +191,7 @@ def test_evidence_is_complete_and_holds_nothing_personal(ran):
         [own_copy] = json.loads((job / "report.json").read_text())
         assert "eligible" not in own_copy  # how many matched is the recipient's to know
         assert own_copy["job"] == result["job"]
-    assert json.loads((evidence / "trust.json").read_text()) == {"trust": "one-machine"}
-    assert {"federation.toml", "federation.toml.sig"} <= {path.name for path in evidence.iterdir()}
+    assert {each.status for each in replay(evidence)} == {"complete"}
     for place in (evidence, folder / "out" / "logs", folder / "out" / "reports"):
         for path in place.rglob("*"):
             if path.is_file():

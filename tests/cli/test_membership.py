@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from membership_world import WORDS, make_world
+from membership_world import WORDS, World, cheap_keys, make_members
 
 from veilmatch_crypto import IdentityKey, Passphrase, make_request
 from veilmatch_node.config import NodeConfig
@@ -19,17 +19,37 @@ from veilmatch_policy.directory import open_directory
 from veilmatch_transport import load_settings, server_name
 
 
-@pytest.fixture
-def world(tmp_path, capsys, monkeypatch):
-    return make_world(tmp_path, capsys, monkeypatch)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folders with two departments, coordinator and operator, to be copied: each command takes its time."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        cheap_keys(patch)
+        make_members(folder)
+    return folder
 
 
 @pytest.fixture
-def members(world):
+def anywhere(tmp_path, capsys, monkeypatch):
+    cheap_keys(monkeypatch)
+    for name, words in WORDS.items():
+        monkeypatch.setenv(name, words)
+    return World(tmp_path / "world", capsys)
+
+
+@pytest.fixture
+def world(anywhere):
+    """A root without members."""
+    anywhere.folder.mkdir()
+    anywhere.done("federation", "init", "example", "--home", anywhere.root)
+    return anywhere
+
+
+@pytest.fixture
+def members(made, anywhere):
     """Two departments, coordinator and operator, in version 1."""
-    world.init("housing", "tax")
-    world.add("housing", "tax", "coordinator", "operator")
-    return world
+    shutil.copytree(made, anywhere.folder)
+    return anywhere
 
 
 def directory(world):

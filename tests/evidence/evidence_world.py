@@ -176,6 +176,7 @@ class World:
         decisions: list[SignedDecision] = []
         for party in NODES:
             decisions += self._decide(party, plan)
+        decisions = tweak("decisions", decisions)
         write(OFFICE, actions.ManifestMade(**names, epoch=draft.epoch))
         for party in NODES:
             write(party, self._started(party, plan, names, draft, decisions))

@@ -1,5 +1,6 @@
 """Whatever is changed in a folder of evidence, `verify` names the file, and in a log the record."""
 
+import hashlib
 import os
 import shutil
 
@@ -23,7 +24,9 @@ def names_it(line: str, path, record: int | None = None) -> bool:
 
 def test_honest_evidence_verifies_and_multiplies_again(world, package):
     told = []
-    (verified,) = verify(package.parent.parent, world.root.public, lambda *step: told.append(step))
+    (verified,) = verify(
+        package.parent.parent, hashlib.sha256(world.root.public).digest(), lambda *step: told.append(step)
+    )
     assert told == [(package.name, done, 4) for done in range(1, 5)]
     assert (verified.folder, verified.job, verified.root) == (package, package.name, world.root.public)
     assert (verified.status, verified.trust) == ("complete", "federation")
@@ -162,7 +165,7 @@ def test_nothing_is_no_evidence(tmp_path):
 
 def test_another_root_is_refused(world, package):
     other = world.identities["tax"].public
-    assert names_it(refused(package, other), package / "root.pub")
+    assert names_it(refused(package, hashlib.sha256(other).digest()), package / "root.pub")
     (package / "root.pub").write_text(other.hex())
     assert names_it(refused(package), package / "root.pub")
     world.resign(package)

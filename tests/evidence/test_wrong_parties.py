@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
-from evidence_world import DEALER, OFFICE, RECIPIENT, World, entry_of, refused
+from evidence_world import DEALER, OFFICE, RECIPIENT, World, at, entry_of, refused
 
 from veilmatch_crypto import generate
 from veilmatch_evidence import actions
@@ -390,30 +390,22 @@ def test_a_job_that_ended_before_its_manifest(world, package):
 # Several jobs.
 
 
-def test_two_jobs_agree_or_are_refused(world, package, tmp_path):
-    out = package.parent
-    other = world.run(out, key=key())
-    assert [each.job for each in verify(out)] == sorted([package.name, other.name])
-    # One recipient's key for two jobs.
-    third = world.run(out, key=key())
-    assert f"{max(other, third) / MANIFEST}: the recipient's key was used in another job" in refused(out)
-    shutil.rmtree(third)
-    # One run of an approval for two jobs.
-    first_job, second_job = (json.loads((each / APPROVALS).read_bytes()) for each in (package, other))
-    (used,) = (entry for entry in first_job if is_of(entry, "tax"))
-    (own,) = (entry for entry in second_job if is_of(entry, "tax"))
-    second_job[second_job.index(own)] = used
-    (other / APPROVALS).write_bytes(canonical.encode(second_job))
-    digest = hashlib.sha256(used["statement"].encode()).hexdigest()
-    world.relog(other, "tax", first("started", policies=use(approval=digest)))
-    world.resign(other)
-    verify(package)
-    assert "run 1 of its approval was used before" in refused(out)
-
-
-def is_of(entry, department) -> bool:
-    """Whether an entry of approvals.json is a department's about "aid"."""
-    return entry["department"] == department and '"policy":"aid"' in entry["statement"]
+def test_two_jobs_with_one_key_or_one_run_of_an_approval(world, tmp_path):
+    decided = []
+    out = tmp_path / "out"
+    one = world.run(out, at("decisions", lambda decisions: decided.append(decisions) or decisions), key=key())
+    two = world.run(out)
+    assert [each.job for each in verify(out)] == sorted([one.name, two.name])
+    shutil.rmtree(two)
+    two = world.run(out, key=key())
+    assert f"{max(one, two) / MANIFEST}: the recipient's key was used in another job" in refused(out)
+    shutil.rmtree(two)
+    two = world.run(out, at("decisions", lambda _: decided[0]))
+    verify(one)
+    verify(two)
+    assert refused(out).startswith(
+        f"{max(one, two) / log_name('housing')}:1: run 1 of its approval was used before"
+    )
 
 
 def test_a_log_that_forks_between_two_jobs(tmp_path):

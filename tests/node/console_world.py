@@ -1,6 +1,6 @@
 """The officer's page of the tax department over a real desk, store and log, for the tests of the console."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from policy.policy_world import REFERENCE_DATE, TAX, catalogs, changed
@@ -17,12 +17,13 @@ from veilmatch_node.errors import ApprovalNeededError
 from veilmatch_node.rights import Rights, Rules
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.approvals import Decision, Request, new_name, sign_decision
-from veilmatch_policy.check import bind_questions, declared_by
+from veilmatch_policy.check import bind_questions, declare, declared_by
 from veilmatch_policy.directory import Member, encode_directory, open_directory, signed_bytes
 from veilmatch_policy.epoch import Epoch, reopen_epoch
 from veilmatch_policy.manifest import Draft, entries_of, reopen_draft
 from veilmatch_policy.planning import derive_plan
 from veilmatch_policy.policy import parse_policy
+from veilmatch_policy.questions import ask
 
 HERE = "tax"
 PASSPHRASE = "a passphrase of the officer"
@@ -107,10 +108,11 @@ class World:
         self.log.close()
         self.store.close()
 
-    def ask(self, *texts, others=()):
+    def ask(self, *texts):
         """A job's policies reach the department; the requests' hashes, in the order of the policies."""
         policies = [parse_policy(text.encode(), "policy") for text in texts]
-        declarations, _ = declared_by(policies, self.catalogs, REFERENCE_DATE, self.directory.may_deal)
+        declarations, tasks = declared_by(policies, self.catalogs, REFERENCE_DATE, self.directory.may_deal)
+        questions = ask(policies, REFERENCE_DATE)
         plan = derive_plan(
             policies, declarations, reference_date=REFERENCE_DATE, dealers=self.directory.may_deal
         )
@@ -134,7 +136,9 @@ class World:
             linkage="oprf",
             padded=1024,
             policies=texts,
-            declarations=self._declared(policies),
+            declarations=tuple(
+                declare(policies, questions, tasks[name], self.catalogs[name]) for name in sorted(tasks)
+            ),
             reference_date=REFERENCE_DATE,
             recipient=plan.recipient,
             recipient_rows=10,
@@ -149,12 +153,10 @@ class World:
         drafted = draft.encode()
         draft, plan = reopen_draft(drafted, self.directory, opened)
         task = bind_questions(policies, plan.questions, REFERENCE_DATE, self.catalogs[HERE])
-        try:
-            self.rights.require(drafted, draft, plan, task, opened, others)
-        except ApprovalNeededError:
-            pass
-        digests = {waiting.policy.name: waiting.digest.hex() for waiting in self.desk.waiting()}
-        return [digests[policy.name] for policy in policies]
+        with suppress(ApprovalNeededError):
+            self.rights.require(drafted, draft, plan, task, opened)
+        digests = {waiting.policy.digest: waiting.digest.hex() for waiting in self.desk.waiting()}
+        return [digests[policy.digest] for policy in policies]
 
     def decide_elsewhere(self, digest, name, kind="approve", **said):
         """What another department's officer decided about the same policy."""
@@ -189,22 +191,6 @@ class World:
 
     def app(self, **settings):
         return console_app(self.console(**settings))
-
-    def _declared(self, policies):
-        from veilmatch_policy.check import declare
-        from veilmatch_policy.questions import ask
-
-        questions = ask(policies, REFERENCE_DATE)
-        names = sorted({question.department for question in questions})
-        entries = []
-        for name in names:
-            task = (
-                bind_questions(policies, questions, REFERENCE_DATE, self.catalogs[name])
-                if name in self.catalogs
-                else None
-            )
-            entries.append(declare(policies, questions, task, self.catalogs[name]))
-        return tuple(entries)
 
     @staticmethod
     def _member(role, officer):

@@ -22,7 +22,7 @@ def in_module(path):
             case _:
                 continue
         if not isinstance(sentence, ast.Constant):
-            raise ValueError(f"{path.name}:{node.lineno}")
+            raise ValueError(f"{path.name}:{node.lineno}")  # noqa: TRY004  the module is wrong, not the caller
         found.add(sentence.value)
     return found
 

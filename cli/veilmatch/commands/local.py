@@ -36,9 +36,14 @@ def local_run(
         SlotMode, typer.Option(help="Whose people get slots: everybody's, or the household register's alone.")
     ] = SlotMode.union,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes of each member.")] = 1,
+    approvals: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the officers' keys and signed decisions; without it nobody is asked."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run policies in a whole federation on this machine, one process a member, mutual TLS between them."""
+    from veilmatch.officers import Officers  # noqa: PLC0415  same as below
     from veilmatch.running import RunSettings, local_federation, register_of  # noqa: PLC0415  needs gRPC, which `policy check` does not
 
     parsed = load_policies(policies)
@@ -49,9 +54,12 @@ def local_run(
     catalogs = catalogs_of(loaded)
     jobs = jobs_of(parsed, catalogs, today())
     extra_dealer = needs_extra_dealer(jobs, catalogs, today())
-    show.trust(extra_dealer=extra_dealer)
+    officers = None if approvals is None else Officers(approvals)
+    show.trust(alone=officers is None, extra_dealer=extra_dealer)
     results: dict[str, dict[str, object]] = {}
-    with local_federation(loaded, out, settings, extra_dealer=extra_dealer, register=register) as federation:
+    with local_federation(
+        loaded, out, settings, extra_dealer=extra_dealer, register=register, officers=officers
+    ) as federation:
         with show.bars(f"Linkage: {settings.linkage}") as bars:
             federation.link(settings, bars.step)
         for job in jobs:

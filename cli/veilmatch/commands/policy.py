@@ -9,7 +9,13 @@ from veilmatch import show
 from veilmatch.departments import catalogs_of, load_departments, load_policies, today
 from veilmatch_policy.check import check_policy
 from veilmatch_policy.examples import run_examples
-from veilmatch_policy.words import cost_in_words, learned_in_words, plan_in_words, stale_in_words
+from veilmatch_policy.words import (
+    cost_in_words,
+    learned_in_words,
+    plan_in_words,
+    stale_in_words,
+    uses_up_in_words,
+)
 
 app = typer.Typer(help="Policies: check one before it is sent anywhere.", no_args_is_help=True)
 
@@ -37,6 +43,10 @@ def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], depa
     )
     show.lines("What each department does", plan_in_words(checked))
     show.lines("What it costs", cost_in_words(checked))
+    show.lines(
+        "What a run uses up, of budgets that each department's node keeps",
+        uses_up_in_words(checked, "coordinator"),
+    )
     show.lines("What each party learns", learned_in_words(checked, reference_date))
     stale = stale_in_words(checked, today())
     if stale:

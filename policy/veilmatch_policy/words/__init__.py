@@ -3,6 +3,7 @@
 What is quoted from a policy or catalog is never translated: it is what is approved.
 """
 
+from veilmatch_policy.words.budget import uses_up_in_words
 from veilmatch_policy.words.difference import Change, differences, text_difference
 from veilmatch_policy.words.language import ENGLISH, LANGUAGES, Language, Words
 from veilmatch_policy.words.learned import learned_in_words
@@ -32,4 +33,5 @@ __all__ = [
     "plan_in_words",
     "stale_in_words",
     "text_difference",
+    "uses_up_in_words",
 ]

@@ -224,4 +224,9 @@ SENTENCES: Mapping[str, str] = {
         "各部门的全部人员；协调方可获知哪个化名在哪个部门"
     ),
     "{parameter} ({law})": "{parameter}（依据：{law}）",
+    # budget.py
+    "{count} runs": "{count} 次",
+    "{runs} of column {what} and whatever has the same source": "字段 {what} 及同源字段的运行额度 {runs}",
+    "epsilon {amount} of all its data": "全部数据的隐私预算 ε {amount}",
+    "{name}: {taken}, for {receiver}": "{name}：{taken}，用于{receiver}",
 }
