@@ -106,9 +106,10 @@ class LocalRun:
         names = ", ".join(submission.waits_for)
         line = f"job: the officers of {names} have not approved it"
         if self._officers is not None:
-            written = self._officers.fetch(self._federation.configs, submission.waits_for)
+            self._officers.fetch(self._federation.configs, submission.waits_for)
             line += (
-                f"; decide {', '.join(map(str, written))} with `veilmatch node approvals sign` and run again"
+                f"; decide {self._officers.folder}/*/*.request.json with `veilmatch node approvals sign` "
+                "and run again"
             )
         raise JobFailedError(line, 5)
 

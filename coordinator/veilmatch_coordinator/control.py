@@ -20,32 +20,40 @@ class Control:
         self.begun = begun
         self._cancelled = False
         self._conversation: Conversation | None = None
+        self._grace = 0.0
         self._changing = threading.Lock()
 
     def cancel(self) -> None:
-        """Have the job end: the conversation that it is in is broken off, and it begins no other.
-
-        A manifest on its way is delivered first: who is in the middle of accepting it when it is told to close
-        would keep the job.
-        """
+        """Have the job end: the conversation that it is in is broken off, and it begins no other."""
         with self._changing:
             self._cancelled = True
-            conversation = self._conversation
+            conversation, grace = self._conversation, self._grace
         if conversation is not None:
-            conversation.abort()
+            late = threading.Timer(grace, self._break_off, [conversation])
+            late.daemon = True
+            late.start()
 
     @contextmanager
-    def over(self, conversation: Conversation) -> Iterator[None]:
-        """While the job has this conversation.  Raises JobError where the job is to end already."""
+    def over(self, conversation: Conversation, *, grace: float = 0.0) -> Iterator[None]:
+        """While the job has this conversation, or a part of it, which may last ``grace`` seconds once cancelled.
+
+        Raises JobError where the job is to end already.
+        """
         with self._changing:
             if self._cancelled:
                 raise JobError("job: it was told to end; submit it again")
-            self._conversation = conversation
+            self._conversation, self._grace = conversation, grace
         try:
             yield
         finally:
             with self._changing:
                 self._conversation = None
+
+    def _break_off(self, conversation: Conversation) -> None:
+        with self._changing:
+            still = self._conversation is conversation
+        if still:
+            conversation.abort()
 
 
 class Step(NamedTuple):

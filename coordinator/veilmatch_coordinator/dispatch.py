@@ -113,6 +113,7 @@ class Dispatcher:
                 self._put(submission.cancel(operator, self._clock()))
                 return self.submission(job)
             attempt.ending = attempt.ending or partial(_cancelled, operator)
+            self._put(submission.cancelling(operator))
         attempt.control.cancel()
         with self._news:
             self._news.wait_for(lambda: self._tries.get(job) is not attempt, _CANCELLED_WITHIN)

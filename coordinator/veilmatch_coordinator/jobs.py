@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +45,7 @@ from veilmatch_policy.result import content_digest, result_document
 
 _log = structlog.get_logger(__name__)
 
-_EXPIRES = timedelta(days=1)  # a job of a province takes minutes; a job that waited longer is stale
+_DELIVERED_WITHIN = 30.0  # seconds that a manifest has to be accepted in once its job is cancelled
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,9 @@ class Jobs:
                 # Before any node has the manifest: whoever accepts it is told to close, also where another refuses.
                 afterwards.callback(self._erase, manifest, evidence)
                 evidence.begin(drawn, self._directory, opened, operator)
-                drawn.deliver()
+                # Who is in the middle of accepting when it is told to close would keep the job until it expires.
+                with control.over(conversation, grace=_DELIVERED_WITHIN):
+                    drawn.deliver()
             return self._compute(manifest, combiner, agreement, evidence, epoch, progress, started, control)
 
     def _compute(

@@ -101,6 +101,12 @@ class Submission:
             started=None,
         )
 
+    def cancelling(self, operator: str) -> Self:
+        """An operator told it to end, and it still runs."""
+        return replace(
+            self, reason=f"job: is being cancelled by {operator}; it ends when its departments answer"
+        )
+
     def cancel(self, operator: str, now: datetime) -> Self:
         """An operator ended it."""
         reason = f"job: cancelled by {operator}; submit it again if it is wanted after all"

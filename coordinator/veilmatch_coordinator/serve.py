@@ -1,5 +1,6 @@
 """`veilmatch coordinator serve`: puts a coordinator together from its configuration and runs it."""
 
+import threading
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,8 @@ _log = structlog.get_logger(__name__)
 def serve(path: Path) -> None:
     """Run the coordinator that a configuration file describes; returns when it was told to stop.
 
-    Raises SettingsError, DirectoryError, CredentialError or ListenError before anything is served.
+    Raises SettingsError, DirectoryError, CredentialError, ListenError or LogError before anything is served, and
+    LogError when the log can no longer be written.
     """
     config = load_settings(path, CoordinatorConfig)
     unlock = read_passphrase(config.keys.unlock, path.parent)
@@ -48,7 +50,8 @@ def serve(path: Path) -> None:
         identity = IdentityKey.from_bytes(read_secret(config.keys.identity, "identity", unlock))
         require_key(config.keys.identity, identity.public, directory.identity(config.name))
         executor = stack.enter_context(make_executor(config.workers))
-        log = EvidenceLog(config.log, config.name, identity)
+        broken = threading.Event()
+        log = EvidenceLog(config.log, config.name, identity, on_failure=broken.set)
         stack.callback(log.close)
         log.append(
             ServiceStarted(
@@ -80,4 +83,5 @@ def serve(path: Path) -> None:
         port = server.start(config.listen)
         _log.info("listening", coordinator=config.name, port=port)
         office.start(server.stopping)
-        server.run()
+        server.run(until=broken)
+        log.require_writable()  # where that is why it ends, the reason is the command's last line

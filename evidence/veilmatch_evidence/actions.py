@@ -239,6 +239,12 @@ class HeadSeen(_Entry):
     signature: Signature
 
 
+class Disclosed(_Entry):
+    """The front desk was told which policies used a person's row: that it was, and nothing of person or answer."""
+
+    action: Literal["disclosed"] = "disclosed"
+
+
 Action = Annotated[
     ServiceStarted
     | Linked
@@ -258,6 +264,7 @@ Action = Annotated[
     | Received
     | Combined
     | Closed
-    | HeadSeen,
+    | HeadSeen
+    | Disclosed,
     Field(discriminator="action"),
 ]

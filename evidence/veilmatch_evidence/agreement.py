@@ -230,7 +230,7 @@ def _check_report(evidence: JobEvidence, manifest: Manifest) -> None:
     try:
         copies = json.loads(package.read(REPORT))
         stated = [{key: copy[key] for key in expected[0]} for copy in copies]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise package.refused(REPORT, "is not a report of results") from None
     if stated != expected:
         raise package.refused(REPORT, "is a report of another job's results")

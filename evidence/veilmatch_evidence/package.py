@@ -7,7 +7,7 @@ private key.
     federation.toml, federation.toml.sig, root.pub    the directory, its signature and the root's key, hex
     epoch.json, epoch.json.sig        the epoch's statement; Ed25519 by the coordinator, hex
     manifest.json                     the manifest's exact bytes
-    approvals.json                    officers' decisions: [{"department", "statement", "signature"}]
+    approvals.json                    of the departments' officers: [{"department", "statement", "signature"}]
     contributions/NAME/O-C.bin, B/O-C.bin, product/O-C.bin    ciphertexts by outcome and chunk
     digests.json                      their makers' signatures: [{"file", "sha256", "signature"}]
     logs/NAME.jsonl                   what each party recorded of the job

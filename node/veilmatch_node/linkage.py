@@ -8,6 +8,7 @@ union mode, pseudonyms.
 """
 
 import itertools
+import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,12 +34,13 @@ from veilmatch_node import epoch_keys
 from veilmatch_node.answers import DataFolder
 from veilmatch_node.epoch_keys import EpochKeys
 from veilmatch_node.errors import LinkageError
+from veilmatch_node.linked import KEY_BYTES, linked_tags
 from veilmatch_node.people import SlotTable
 from veilmatch_node.pseudonyms import Blinded, Outputs, ascending, blind_batches, keyed
 from veilmatch_node.register import RegisterSlots
 from veilmatch_node.report import Report
 from veilmatch_node.source import load
-from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch
+from veilmatch_node.store import OUTPUTS, TAG_KEY, NodeStore, StoredEpoch
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Confirmation, LinkageMode, OpenEpoch
 
@@ -285,12 +287,13 @@ class EpochLinkage:
         self.keep(SlotTable(self.inputs, by_person), padded)
 
     def keep(self, table: SlotTable, padded: int) -> None:
-        """Keep who has which slot; in register mode the report then says how many have none.
+        """Keep who has which slot, and tags of whom has one; in register mode the report then says how many have none.
 
         Raises StoreError where the epoch is linked at this node already: its slots are never drawn again.
         """
-        stored = StoredEpoch(self.epoch.statement, padded, table.encode())
-        self.node.store.save_epoch(self.epoch.context, stored)
+        store = self.node.store
+        tags = linked_tags(store.setting_once(TAG_KEY, os.urandom(KEY_BYTES)), table)
+        store.save_epoch(self.epoch.context, StoredEpoch(self.epoch.statement, padded, table.encode()), tags)
         if self.epoch.epoch.slots == "register":
             self.report = replace(self.report, outside_register=table.outside)
 

@@ -49,8 +49,8 @@ _log = structlog.get_logger(__name__)
 def serve(path: Path) -> None:
     """Run the node that a configuration file describes; returns when it was told to stop.
 
-    Raises SettingsError, DirectoryError, CredentialError, ListenError or PolicyError (a catalog
-    that is refused) before anything is served.
+    Raises SettingsError, DirectoryError, CredentialError, ListenError, LogError or PolicyError (a catalog
+    that is refused) before anything is served, and LogError when the log can no longer be written.
     """
     config = load_settings(path, NodeConfig)
     unlock = read_passphrase(config.keys.unlock, path.parent)
@@ -67,7 +67,8 @@ def serve(path: Path) -> None:
         require_member(directory, config.name, "node", tls)
         executor = stack.enter_context(make_executor(config.workers))
         keys = _keys(config, directory, unlock)
-        log = EvidenceLog(config.log, config.name, keys.identity)
+        broken = threading.Event()
+        log = EvidenceLog(config.log, config.name, keys.identity, on_failure=broken.set)
         stack.callback(log.close)
         log.append(
             ServiceStarted(
@@ -116,13 +117,15 @@ def serve(path: Path) -> None:
             server.add(SERVICE, lambda grpc_server: register(tasks, grpc_server))
             port = server.start(config.listen)
             _log.info("listening", node=config.name, port=port)
-            server.run()
+            server.run(until=broken)
         else:
             coordinator = directory.coordinator
             attachment = Attachment(coordinator, directory.member(coordinator).address, tls, tasks)
             _stop_on_signal(attachment)
+            threading.Thread(target=_stop_when, args=(broken, attachment), daemon=True).start()
             _log.info("dialling", node=config.name)
             attachment.run()
+        log.require_writable()  # where that is why it ends, the reason is the command's last line
 
 
 def _officers_page(settings: ConsoleSettings, desk: Desk) -> AbstractContextManager[int]:
@@ -183,6 +186,11 @@ def _erasing(jobs: NodeJobs) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
+
+
+def _stop_when(broken: threading.Event, attachment: Attachment) -> None:
+    broken.wait()
+    attachment.stop()
 
 
 def _stop_on_signal(attachment: Attachment) -> None:

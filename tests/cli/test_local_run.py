@@ -249,14 +249,17 @@ class Started:
         )
 
     def wait_until_police_reads(self):
+        """Wait; the pipe's other end stays open, for its end would be the file's."""
         deadline = time.monotonic() + SECONDS
         while True:
             try:
-                return os.close(os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK))
+                self.writer = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:  # nobody reads it yet
                 assert time.monotonic() < deadline
                 assert self.process.poll() is None, self.process.communicate()
                 time.sleep(0.02)
+            else:
+                return
 
     def __enter__(self):
         return self
@@ -268,6 +271,7 @@ class Started:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.communicate()
+        os.close(self.writer)
 
     def ended(self):
         """The exit code, the last line, and how long it took."""

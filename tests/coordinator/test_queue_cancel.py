@@ -8,6 +8,7 @@ from fakes.federation import KEY_BITS, OPERATOR, Federation, Given, csv_text
 from sqlalchemy import text
 
 from veilmatch_coordinator.control import Control
+from veilmatch_coordinator.errors import JobError
 
 CATALOG = """
 department: {name}
@@ -80,6 +81,28 @@ def test_cancelled_at_a_step(federation, step):
             left = connection.execute(text("SELECT state, secrets, answers FROM jobs")).all()
             assert {tuple(row) for row in left} <= {("closed", None, None)}
             assert connection.execute(text("SELECT count(*) FROM chunks")).scalar() == 0
+
+
+def test_a_manifest_that_is_being_delivered_is_not_broken_off_at_once():
+    class Line:
+        def __init__(self):
+            self.broken = threading.Event()
+
+        def abort(self):
+            self.broken.set()
+
+    control, line, next_line = Control(), Line(), Line()
+    with control.over(line, grace=0.1):
+        control.cancel()
+        assert not line.broken.wait(0.03)
+        assert line.broken.wait(3)
+    control, line = Control(), Line()
+    with control.over(line, grace=0.05):
+        control.cancel()
+    with pytest.raises(JobError, match="told to end"), control.over(next_line):
+        pytest.fail("it began another conversation")
+    assert not line.broken.wait(0.1)  # what ended in time is left alone
+    assert not next_line.broken.is_set()
 
 
 def test_a_job_that_is_cancelled_before_it_begins_asks_nobody(federation):

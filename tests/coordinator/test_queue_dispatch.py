@@ -175,6 +175,7 @@ def test_cancelling_what_is_queued_waits_or_runs(world):
     thread.join(SECONDS)
     assert seen[-1] == world.dispatcher.submission(running)
     assert world.jobs.began == [running]
+    assert any("is being cancelled by bob" in each.reason for each in seen)
     with pytest.raises(RequestError, match=f"^job: {'b' * 32} has ended already, it is cancelled; "):
         world.dispatcher.cancel(queued, "bob")
     again = world.submit("d")  # nothing of the cancelled ones holds the recipient up

@@ -1,5 +1,6 @@
 """A party's log: an unbroken chain on disk, safe for threads and processes, and nothing once it cannot be written."""
 
+import fcntl
 import json
 import os
 import resource
@@ -166,6 +167,31 @@ def test_threads_and_processes_write_one_chain(tmp_path):
     assert log.append(closed()).sequence == 101
     log.close()
     assert opened(path).head().sequence == 101
+
+
+def test_a_record_waits_for_the_file_and_the_caller_for_the_disk(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    log = opened(path)
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        synced.append((descriptor, path.stat().st_size))
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    log.append(closed())
+    assert synced == [(log._file, path.stat().st_size)]
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # another process adds a record
+        waiting = threading.Thread(target=lambda: log.append(closed()))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        assert len(synced) == 1
+        fcntl.flock(other, fcntl.LOCK_UN)
+    waiting.join(10)
+    assert log.head().sequence == 2
 
 
 def test_the_part_of_a_job_withholds_what_is_not_its_own(tmp_path):

@@ -4,14 +4,13 @@ Whoever changes a log here has its party's key, and the coordinator's key for th
 is what the others signed.
 """
 
-import hashlib
 import json
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 
 import pytest
-from evidence_world import DEALER, OFFICE, RECIPIENT, World, at, entry_of, refused
+from evidence_world import DEALER, OFFICE, RECIPIENT, World, at, refused
 
 from veilmatch_crypto import generate
 from veilmatch_evidence import actions
@@ -21,7 +20,6 @@ from veilmatch_evidence.records import Record
 from veilmatch_evidence.replay import replay
 from veilmatch_evidence.verify import verify
 from veilmatch_policy import canonical
-from veilmatch_policy.approvals import Decision, new_name, sign_decision
 
 OTHER = "ee" * 32
 JOB = "0" * 32
@@ -247,31 +245,6 @@ def test_an_approval_in_the_officers_name_holds_where_one_machine_stands_for_all
     world.resign(package, trust="one-machine")
     # Nothing is wrong with it but that others were shown the log as it was before.
     assert "tax showed office another record" in refused(package)
-
-
-@pytest.mark.parametrize(
-    ("when", "said"), [(timedelta(days=1), None), (-timedelta(days=1), "had been revoked")]
-)
-def test_a_revocation_counts_from_its_time(world, package, when, said):
-    entries = json.loads((package / APPROVALS).read_bytes())
-    entry = next(each for each in entries if each["department"] == "tax")
-    approval = Decision.model_validate_json(entry["statement"])
-    revocation = Decision(
-        kind="revoke",
-        name=new_name(),
-        request=approval.request,
-        decided=approval.decided + when,
-        by="officer",
-        reason="enough",
-        revokes=hashlib.sha256(entry["statement"].encode()).hexdigest(),
-    )
-    signed = sign_decision(revocation, world.officers["tax"])
-    (package / APPROVALS).write_bytes(canonical.encode([*entries, entry_of(signed)]))
-    world.resign(package)
-    if said is None:
-        verify(package)
-    else:
-        assert said in refused(package)
 
 
 def test_approvals_that_are_not_their_officers(world, package):

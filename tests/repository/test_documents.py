@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -89,9 +90,14 @@ def settings(model: type[BaseModel], before: str = "") -> dict[str, bool]:
     """Every setting of a configuration file, and whether it must be there."""
     found = {}
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= settings(inner, f"{before}{name}.")
+        # A section, or one that may be absent.
+        sections = [
+            each
+            for each in (field.annotation, *get_args(field.annotation))
+            if isinstance(each, type) and issubclass(each, BaseModel)
+        ]
+        if sections:
+            found |= settings(sections[0], f"{before}{name}.")
         else:
             found[before + name] = field.is_required()
     return found

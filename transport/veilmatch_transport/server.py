@@ -74,14 +74,19 @@ class Server:
         self._grpc.start()
         return port
 
-    def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then ``stop``; a second signal cuts at once.  Main thread only."""
+    def run(self, until: threading.Event | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then ``stop``; a second signal cuts at once.  Main thread only.
+
+        Where ``until`` is set, stops without grace: the party can do nothing more.
+        """
         signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         before = {number: signal.signal(number, lambda n, _frame: signals.put(n)) for number in _SIGNALS}
         try:
             # A wait without end would not do: now and then the kernel gives the signal to a thread that DuckDB
             # keeps busy, and then nothing wakes this one, where Python runs the handler.
             while signals.empty():
+                if until is not None and until.is_set():
+                    return self._begin_stop(0).wait()
                 time.sleep(_LOOK)
             _log.info("stopping", signal=signal.Signals(signals.get()).name)
             stopped = self._begin_stop(limits.GRACE)

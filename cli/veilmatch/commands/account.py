@@ -44,7 +44,7 @@ def account_add(
 def account_list(config: Config) -> None:
     """Print the accounts."""
     for name, account in _accounts(config).read().items():
-        show.output.print(f"{name}\t{account.role}", soft_wrap=True)
+        show.output.print(f"{name}: {account.role}", soft_wrap=True)
 
 
 @app.command("remove")

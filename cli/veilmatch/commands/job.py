@@ -109,9 +109,7 @@ def job_cancel(job: Job, config: Config) -> None:
     if submission.state == "cancelled":
         show.output.print(f"{job}: cancelled", soft_wrap=True)
     else:
-        show.output.print(
-            f"{job}: is {submission.state}, and ends as soon as a department answers", soft_wrap=True
-        )
+        show.output.print(f"{job}: is told to end, and does when its departments answer", soft_wrap=True)
 
 
 @app.command("result")

@@ -12,12 +12,14 @@ from veilmatch_crypto import Vault
 from veilmatch_node.store.base import metadata
 from veilmatch_node.store.desk import DeskStore
 from veilmatch_node.store.jobs import JobState, StoredChunk, StoredJob
-from veilmatch_node.store.linkage import OUTPUTS, LinkageState, StoredEpoch
+from veilmatch_node.store.linkage import OUTPUTS, TAG_KEY, LinkageState, StoredEpoch
 from veilmatch_transport import durable_engine
 
 __all__ = [
     "OUTPUTS",
+    "TAG_KEY",
     "DeskStore",
+    "LinkageState",
     "NodeStore",
     "StoredChunk",
     "StoredEpoch",

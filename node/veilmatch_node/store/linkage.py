@@ -25,6 +25,7 @@ from veilmatch_node.store.base import VaultStore, metadata, settings
 from veilmatch_transport import forget_erased
 
 OUTPUTS = "oprf-outputs"  # the setting that holds the OPRF outputs of all identities ever submitted
+TAG_KEY = "linked-tag-key"  # the setting that holds the key of linked people's tags (linked.py)
 
 epochs = Table(
     "epochs",
@@ -33,6 +34,13 @@ epochs = Table(
     Column("statement", LargeBinary, nullable=False),
     Column("padded", Integer, nullable=False),
     Column("people", LargeBinary),  # of the newest epoch only
+)
+_linked = Table(
+    "linked",
+    metadata,
+    # Who was linked, of every epoch: what is told of jobs long after the epoch's people are erased.
+    Column("context", LargeBinary, primary_key=True),
+    Column("tags", LargeBinary, nullable=False),
 )
 _requests = Table(
     "requests",
@@ -74,17 +82,19 @@ class LinkageState(VaultStore):
 
     # Epochs (protocol.md, 3).
 
-    def save_epoch(self, context: bytes, epoch: StoredEpoch) -> None:
-        """Keep a linked epoch, and erase who had which slot in all earlier ones.
+    def save_epoch(self, context: bytes, epoch: StoredEpoch, tags: bytes) -> None:
+        """Keep a linked epoch and its people's ``tags``, and erase who had which slot in all earlier ones.
 
         An epoch is linked once, ever: saving it again raises StoreError.
         """
         people = self._vault.lock(("epochs", context), epoch.people)
         row = {"context": context, "statement": epoch.statement, "padded": epoch.padded, "people": people}
+        linked = {"context": context, "tags": self._vault.lock(("linked", context), tags)}
         try:
             with self._transaction() as connection:
                 connection.execute(update(epochs).values(people=None))
                 connection.execute(insert(epochs).values(row))
+                connection.execute(insert(_linked).values(linked))
         except IntegrityError:
             raise StoreError("epoch", "is already linked at this node", "open a new epoch") from None
         forget_erased(self._engine)
@@ -96,6 +106,12 @@ class LinkageState(VaultStore):
         if row is None or row.people is None:
             return None
         return StoredEpoch(row.statement, row.padded, self._vault.unlock(("epochs", context), row.people))
+
+    def linked(self, context: bytes) -> bytes | None:
+        """Return the tags of the people who were linked in an epoch, None where it is not remembered."""
+        with self._transaction() as connection:
+            tags = connection.scalar(select(_linked.c.tags).where(_linked.c.context == context))
+        return None if tags is None else self._vault.unlock(("linked", context), tags)
 
     # OPRF requests that are under way: their blinds are on disk before the elements leave, so that a crash
     # repeats the same request, which no trustee counts twice (protocol.md, 3.2).
