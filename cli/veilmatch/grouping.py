@@ -1,6 +1,6 @@
 """Which policies run as one job: those whose terms meet, so that each term is contributed once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from typing import TypeVar
@@ -24,17 +24,13 @@ def jobs_of(policies: Sequence[Policy], catalogs: Mapping[str, Catalog], referen
 
     Jobs are in the order of their first policies.  Raises PolicyError where one is refused.
     """
-    place = {policy.name: number for number, policy in enumerate(policies)}
-    jobs: list[Job] = []
-    for _, alike in groupby(sorted(policies, key=_kind), key=_kind):
-        related = list(alike)
+
+    def terms_of(related: Job) -> list[set[int]]:
         declarations, _ = declared_by(related, catalogs, reference_date)
         plan = plan_terms(related, declarations, reference_date=reference_date)
-        for job in _connected(related, [set(plan.terms_of(number)) for number in range(len(related))]):
-            ordered = sorted(job, key=lambda policy: place[policy.name])
-            for start in range(0, len(ordered), MOST_POLICIES):
-                jobs.extend(_together(ordered[start : start + MOST_POLICIES], catalogs, reference_date))
-    return sorted(jobs, key=lambda job: place[job[0].name])
+        return [set(plan.terms_of(number)) for number in range(len(related))]
+
+    return _grouped(policies, terms_of, lambda job: _together(job, catalogs, reference_date))
 
 
 def submissions_of(policies: Sequence[Policy]) -> list[Job]:
@@ -42,21 +38,30 @@ def submissions_of(policies: Sequence[Policy]) -> list[Job]:
 
     Whether two sums are one is for the catalogs to say; that two policies ask the same their texts say.
     """
-    place = {policy.name: number for number, policy in enumerate(policies)}
-    jobs: list[Job] = []
-    for _, alike in groupby(sorted(policies, key=_kind), key=_kind):
-        related = list(alike)
-        for job in _connected(related, [_asked_of_others(policy) for policy in related]):
-            ordered = sorted(job, key=lambda policy: place[policy.name])
-            for start in range(0, len(ordered), MOST_POLICIES):
-                jobs.extend(_with_room(ordered[start : start + MOST_POLICIES]))
-    return sorted(jobs, key=lambda job: place[job[0].name])
+    return _grouped(policies, lambda related: [_asked_of_others(policy) for policy in related], _with_room)
 
 
 def needs_extra_dealer(jobs: Sequence[Job], catalogs: Mapping[str, Catalog], reference_date: date) -> bool:
     """Whether some job finds no department without another part, to deal for its circuits."""
     dealers = {plan_of(job, catalogs, reference_date)[0].dealer for job in jobs}
     return EXTRA_DEALER in dealers - catalogs.keys()
+
+
+def _grouped(
+    policies: Sequence[Policy],
+    things_of: Callable[[Job], Sequence[set[_T]]],
+    split: Callable[[Job], list[Job]],
+) -> list[Job]:
+    """Group policies of a kind that have one of their ``things_of`` in common; ``split`` takes a job apart again."""
+    place = {policy.name: number for number, policy in enumerate(policies)}
+    jobs: list[Job] = []
+    for _, alike in groupby(sorted(policies, key=_kind), key=_kind):
+        related = list(alike)
+        for job in _connected(related, things_of(related)):
+            ordered = sorted(job, key=lambda policy: place[policy.name])
+            for start in range(0, len(ordered), MOST_POLICIES):
+                jobs.extend(split(ordered[start : start + MOST_POLICIES]))
+    return sorted(jobs, key=lambda job: place[job[0].name])
 
 
 def _connected(policies: Sequence[Policy], have: Sequence[set[_T]]) -> list[Job]:

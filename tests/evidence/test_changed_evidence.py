@@ -5,8 +5,9 @@ import os
 import shutil
 
 import pytest
-from evidence_world import refused
+from evidence_world import OFFICE, refused
 
+from veilmatch_evidence.package import signed_index
 from veilmatch_evidence.records import Record
 from veilmatch_evidence.replay import replay
 from veilmatch_evidence.verify import verify
@@ -161,6 +162,26 @@ def test_nothing_is_no_evidence(tmp_path):
     refused(tmp_path)
     with pytest.raises(FileNotFoundError):
         verify(tmp_path / "nowhere")
+
+
+def test_another_spelling_of_the_same_is_refused(world, package):
+    index, signature = package / "index.json", package / "index.json.sig"
+    data, written = index.read_bytes(), signature.read_bytes()
+    for other in (written.upper(), written + b"\n", b" " + written):
+        signature.write_bytes(other)
+        assert names_it(refused(package), index)
+    spaced = data.replace(b",", b", ", 1)
+    index.write_bytes(spaced)
+    signature.write_bytes(world.identities[OFFICE].sign(signed_index(spaced)).hex().encode())
+    assert "is not canonical JSON" in refused(package)
+    index.write_bytes(data)
+    signature.write_bytes(written)
+    for name in ("digests.json", "approvals.json", "epoch.json.sig"):
+        before = (package / name).read_bytes()
+        (package / name).write_bytes(before + b"\n")
+        world.resign(package)
+        assert names_it(refused(package), package / name)
+        (package / name).write_bytes(before)
 
 
 def test_another_root_is_refused(world, package):

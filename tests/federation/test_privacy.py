@@ -353,7 +353,7 @@ def sizes(federation, view):
     messages = Counter(
         (each.node, each.from_node, each.body, each.message.ByteSize()) for each in federation.network.passed
     )
-    # The job's name is random; what a job took is not a matter of who is eligible.
+    # The job's name is random; what a job took, and when, is not a matter of who is eligible.
     kept = {
         re.sub("[0-9a-f]{32}", "JOB", name.removeprefix(str(federation.home))): len(data)
         for name, data in files(federation).items()
@@ -369,7 +369,7 @@ def sizes(federation, view):
                 {
                     column: len(cell) if isinstance(cell, bytes) else cell
                     for column, cell in row.items()
-                    if column != "seconds"
+                    if column not in {"seconds", "linked"}
                 }
             )
             for row in found

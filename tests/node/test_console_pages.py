@@ -66,9 +66,19 @@ def test_login_and_logout(desk):
     assert browser.get("/login").headers["location"] == "/requests"
     assert browser.post("/logout").headers["location"] == "/login"
     assert browser.get("/requests").status_code == 303
-    stolen = Browser(desk.app())
-    stolen.client.cookies.set("session", cookie)
-    assert stolen.get("/requests").status_code == 303
+    assert reuses(browser, cookie).status_code == 303
+    # Nor does a session live on that somebody else logged in over.
+    browser.log_in()
+    cookie = browser.client.cookies["session"]
+    browser.log_in("wang")
+    assert "wang (reader)" in browser.get("/requests").text
+    assert reuses(browser, cookie).status_code == 303
+
+
+def reuses(browser, cookie):
+    browser.client.cookies.clear()
+    browser.client.cookies.set("session", cookie)
+    return browser.get("/requests")
 
 
 @pytest.mark.parametrize(("name", "password"), [("li", "wrong password"), ("nobody", PASSWORD), ("", "")])

@@ -54,13 +54,13 @@ def test_only_what_has_expired_and_is_not_closed_is_erased(store, monkeypatch):
 def test_who_has_which_slot_is_kept_of_the_newest_epoch_only(store):
     contexts = [bytes([number]) * 32 for number in range(3)]
     for context in contexts:
-        store.save_epoch(context, StoredEpoch(b"{}", 9, b"people of " + context))
+        store.save_epoch(context, StoredEpoch(b"{}", 9, b"people of " + context), b"")
     assert [store.epoch(context) is None for context in contexts] == [True, True, False]
     with store._engine.connect() as connection:
         kept = connection.exec_driver_sql("SELECT count(people) FROM epochs").scalar()
     assert kept == 1
     with pytest.raises(StoreError, match="already linked"):
-        store.save_epoch(contexts[0], StoredEpoch(b"{}", 9, b"again"))
+        store.save_epoch(contexts[0], StoredEpoch(b"{}", 9, b"again"), b"")
     assert store.epoch(contexts[2]).people == b"people of " + contexts[2]
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from tree import PACKAGES, ROOT, documents, files, read
 
 from veilmatch.main import app
+from veilmatch.operator import OperatorConfig
 from veilmatch_coordinator.config import CoordinatorConfig
 from veilmatch_node.config import NodeConfig
 
@@ -104,16 +105,17 @@ def settings(model: type[BaseModel], before: str = "") -> dict[str, bool]:
 
 
 @pytest.mark.parametrize(
-    ("heading", "model"), [("A node", NodeConfig), ("The coordinator", CoordinatorConfig)]
+    ("heading", "model"),
+    [("A node", NodeConfig), ("The coordinator", CoordinatorConfig), ("The operator", OperatorConfig)],
 )
 def test_every_setting_is_documented(heading, model):
     text = read("docs/configuration.md")
     section = re.search(rf"^## {heading}\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)[1]
     rows = dict(re.findall(r"^\| `([\w.]+)` \| ([^|]*) \|", section, re.MULTILINE))
-    # What both services have may be described once, for the node.
+    # What all have may be described once, for the node.
     others = (
         dict(re.findall(r"^\| `([\w.]+)` \| ([^|]*) \|", text, re.MULTILINE))
-        if model is CoordinatorConfig
+        if model is not NodeConfig
         else {}
     )
     have = settings(model)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _SHORT = 12  # hex digits that are shown of an approval, as in `node approvals list`
 _ROLES = {
-    "recipient": "decides by it",
+    "recipient": "this department asks",
     "contributor": "was asked",
-    "household-register": "says who lives together",
+    "household-register": "said who lives together",
 }
 
 
@@ -54,16 +54,14 @@ def _moment(value: object) -> str:
 
 
 def _print(answer: Answer) -> None:
-    reaches = f"{answer.department} knows since {answer.since:%Y-%m-%d %H:%M} UTC, when its log begins"
+    reaches = f"{answer.department} can say so since {answer.since:%Y-%m-%d %H:%M} UTC, when its log begins"
     if answer.uses:
         table = Table(title="This person's row was used", title_justify="left", show_lines=True)
-        table.add_column("when (UTC)")
-        for heading in ("policy", "columns", "approval", "what became of it"):
+        for heading in ("when (UTC), policy", "columns", "approval", "what became of it"):
             table.add_column(heading, overflow="fold")
         for use in answer.uses:
             table.add_row(
-                f"{use.started:%Y-%m-%d %H:%M}",
-                "\n".join(_policy(use)),
+                "\n".join(_asked(use)),
                 "\n".join([*(use.columns or ["none by name"]), *(f"({_ROLES[role]})" for role in use.roles)]),
                 "\n".join(_approval(answer, use)),
                 "\n".join(_became(use)),
@@ -77,3 +75,46 @@ def _print(answer: Answer) -> None:
             soft_wrap=True,
         )
     show.output.print(reaches, soft_wrap=True)
+
+
+def _asked(use: Use) -> list[str]:
+    return [
+        f"{use.started:%Y-%m-%d %H:%M}",
+        f"{use.policy}, version {use.version}",
+        f"for {use.recipient}",
+        f"purpose: {use.purpose or 'none'}",
+    ]
+
+
+def _approval(answer: Answer, use: Use) -> list[str]:
+    approval = use.approval
+    if approval is None:
+        return ["not needed"]
+    lines = [approval.digest[:_SHORT], f"run {approval.run}"]
+    if approval.signed_by is None or approval.expires is None:
+        return [*lines, "not in the store any more"]
+    officer = f"officer of {answer.department}"
+    by = officer if approval.signed_by == "officer" else f"this machine for the {officer}"
+    return [*lines, f"signed: {by}", f"until {approval.expires:%Y-%m-%d}"]
+
+
+def _became(use: Use) -> list[str]:
+    """Who learns of the person, and how far the job came, as far as this department's log says."""
+    receives = "recipient" in use.roles
+    if use.reveal == "count":
+        learned = "nobody learns of the person: the office is told a number"
+    elif receives:
+        learned = "this department learns of its people who is eligible"
+    else:
+        learned = f"{use.recipient} learns of its own people who is eligible"
+    if use.delivered:
+        return [learned, "the result was written here"]
+    left = "who is asked about" if receives else "encrypted answers"
+    said = f"{left} left this department" if use.left else "nothing left this department"
+    if use.refused is not None:
+        return [learned, f"broken off here ({use.refused}): {said}"]
+    if not use.closed:
+        return [learned, f"under way, or broken off elsewhere: {said}"]
+    if receives and use.reveal == "members":
+        return [learned, f"ended without a result: {said}"]
+    return [learned, said]

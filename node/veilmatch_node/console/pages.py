@@ -261,20 +261,18 @@ def _reason(visit: Visit) -> str:
 
 
 def _officer(visit: Visit) -> IdentityKey:
-    """Open the officer's key for this one decision."""
-    console, say = visit.console, visit.say
-    if not visit.may_decide or visit.session is None or console.officer_key is None:
-        raise HTTPException(
-            403, say("only an officer's account may decide, at a node with the officer's key")
-        )
-    key = ("passphrase", visit.session.name)
+    """Open the officer's key for this one decision; ``by`` of the route has held the account against its role."""
+    console, say, session, key_file = visit.console, visit.say, visit.session, visit.console.officer_key
+    if session is None or key_file is None:
+        raise HTTPException(403)
+    key = ("passphrase", session.name)
     if not console.attempts.allowed(key, _FAILURES):
         raise HTTPException(429, say("too many attempts: wait a quarter of an hour"))
     try:
-        secret = read_secret(console.officer_key, "officer", Passphrase(visit.form.get("passphrase", "")))
+        secret = read_secret(key_file, "officer", Passphrase(visit.form.get("passphrase", "")))
     except (KeyFileError, SettingsError):
         console.attempts.failed(key)
-        _log.warning("the officer's key did not open", account=visit.session.name)
+        _log.warning("the officer's key did not open", account=session.name)
         raise _FormError(say("The passphrase does not open the officer's key."), _form(visit)) from None
     console.attempts.succeeded(key)
     return IdentityKey.from_bytes(secret)
