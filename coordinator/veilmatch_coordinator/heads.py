@@ -5,11 +5,19 @@ showing it.
 """
 
 import threading
+from functools import partial
 
-from veilmatch_evidence.errors import EvidenceRefusedError
+import structlog
+
+from veilmatch_coordinator.client import Conversation, Nodes
+from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_coordinator.parallel import in_parallel
+from veilmatch_evidence.errors import EvidenceError, EvidenceRefusedError
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_evidence.records import Head, verify_head
 from veilmatch_policy.directory import Directory
+
+_log = structlog.get_logger(__name__)
 
 
 class Heads:
@@ -45,3 +53,15 @@ class Heads:
                 )
             self._heads[name] = head
         self._log.append(head.seen())
+
+    def exchange(self, nodes: Nodes) -> None:
+        """Show every node what is known, and take its own; whoever cannot be reached hears of it the next time."""
+        with nodes.conversation() as conversation:
+            calls = {name: partial(self._exchange, conversation, name) for name in self._directory.nodes}
+            in_parallel(calls, on_failure=conversation.abort)
+
+    def _exchange(self, conversation: Conversation, name: str) -> None:
+        try:
+            self.take(name, conversation.exchange_heads(name, self.known()))
+        except (NodeFailedError, EvidenceError) as error:
+            _log.warning("heads not exchanged", node=name, reason=str(error))

@@ -80,7 +80,7 @@ class Jobs:
         self._name = directory.coordinator
         self._log = log
         self._drafting = Drafting(identity, directory)
-        self._heads = Heads(log, directory)
+        self.heads = Heads(log, directory)
         self._identity = identity
         self._directory = directory
         self._store = store
@@ -218,12 +218,12 @@ class Jobs:
         """
         self._store.close_job(manifest.digest)
         with self._nodes.conversation() as conversation:
-            heads = self._heads.known()
+            heads = self.heads.known()
 
             def close(name: str) -> None:
                 try:
                     head, recorded = conversation.close_job(name, manifest.digest, heads)
-                    self._heads.take(name, head)
+                    self.heads.take(name, head)
                     evidence.recorded(name, recorded)
                 except (NodeFailedError, EvidenceError) as error:
                     _log.warning("job not closed", node=name, job=manifest.draft.job, reason=str(error))

@@ -26,6 +26,7 @@ from veilmatch_policy.manifest import MOST_POLICIES
 from veilmatch_policy.policy import parse_policy
 
 MOST_LISTED = 1000  # jobs in one answer, which is one message
+_EXCHANGE = 3600.0  # seconds between rounds in which the parties show each other the heads of their logs
 _ENDED_WITHIN = 3.0  # seconds that running jobs have to close at the nodes when the coordinator is stopped
 
 
@@ -67,6 +68,7 @@ class Office:
             evidence=evidence,
             log=log,
         )
+        self._heads = jobs.heads
         self._dispatcher = Dispatcher(jobs, store, self._turns, limits)
 
     def start(self, stopping: threading.Event) -> None:
@@ -76,7 +78,12 @@ class Office:
             stopping.wait()
             self.stop()
 
+        def exchange() -> None:
+            while not stopping.wait(_EXCHANGE):
+                self._heads.exchange(self._nodes)
+
         threading.Thread(target=stop, name="office", daemon=True).start()
+        threading.Thread(target=exchange, name="heads", daemon=True).start()
         self._dispatcher.start()
 
     def stop(self) -> None:

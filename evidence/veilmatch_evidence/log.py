@@ -36,7 +36,7 @@ class EvidenceLog:
         self._identity = identity
         self._on_failure = on_failure
         self._adding = threading.Lock()
-        self._failed = False
+        self._failure: LogError | None = None
         self._size = 0  # bytes that were read and verified
         self._sequence = 0
         self._digest = FIRST
@@ -65,7 +65,7 @@ class EvidenceLog:
     @property
     def failed(self) -> bool:
         """Whether a record could not be written: then the party serves nobody any more."""
-        return self._failed
+        return self._failure is not None
 
     def append(self, action: Action) -> Head:
         """Add a record and return the new head, once the record is on disk.
@@ -130,7 +130,7 @@ class EvidenceLog:
     def close(self) -> None:
         """Close the file; the log takes nothing more."""
         with self._adding:
-            self._failed = True
+            self._failure = self._broken("was closed")
             os.close(self._file)
 
     def _head(self) -> Head:
@@ -139,8 +139,7 @@ class EvidenceLog:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes from adding."""
-        if self._failed:  # the descriptor may be another file's by now
-            raise self._broken("takes nothing more since a record could not be written")
+        self._require_whole()  # the descriptor may be another file's by now
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             yield
@@ -149,8 +148,7 @@ class EvidenceLog:
 
     def _require_unbroken(self) -> None:
         """Raise LogError unless nothing failed and the file at the path is the one that was opened."""
-        if self._failed:
-            raise self._broken("takes nothing more since a record could not be written")
+        self._require_whole()
         found = self._path.stat()
         if (found.st_dev, found.st_ino) != self._identifier:
             raise self._broken("was replaced by another file")
@@ -204,11 +202,17 @@ class EvidenceLog:
             while file.tell() < ends:
                 yield Record.decode(file.readline()[:-1])
 
+    def _require_whole(self) -> None:
+        """Raise the first failure, now and ever after: it says why."""
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
     def _fail(self, error: LogError) -> LogError:
-        first, self._failed = not self._failed, True
-        if first and self._on_failure is not None:
-            self._on_failure()
-        return error
+        if self._failure is None:
+            self._failure = error
+            if self._on_failure is not None:
+                self._on_failure()
+        return self._failure
 
     def _unusable(self, error: OSError) -> LogError:
         return LogError(

@@ -271,8 +271,8 @@ class Rights:
             runs=1,
         )
         signed = sign_decision(decision, officer)
-        self._store.keep_decision(signed)
         self._log.append(decided(signed))
+        self._store.keep_decision(signed)
         return signed
 
 

@@ -105,3 +105,19 @@ def federation_waits(federation):
     """Wait until police has accepted, whose digest tax's answer is to repeat."""
     while not federation.network.sent("accepted", node="police"):
         time.sleep(0.01)
+
+
+def test_a_node_that_rewrites_its_log_shows_in_the_heads_that_others_wrote_down(federation):
+    heads = federation.jobs.heads
+    heads.exchange(federation.network)
+    federation.network.wait()
+    tax = federation.nodes["tax"]
+    known = next(head for head in heads.known() if head.party == "tax")
+    with pytest.raises(EvidenceRefusedError, match="its log was rewritten"):
+        heads.take("tax", type(known).make("tax", known.sequence, bytes(32), tax.keys.identity))
+    with pytest.raises(EvidenceRefusedError, match="not signed by tax"):
+        heads.take("tax", replace(known, sequence=known.sequence + 1))
+    heads.exchange(federation.network)  # now every node hears of the others
+    federation.network.wait()
+    seen = {record.body["party"] for record in tax.log.records() if record.body["action"] == "head-seen"}
+    assert seen == {"housing", "police", "social", COORDINATOR}
