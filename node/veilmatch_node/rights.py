@@ -6,7 +6,7 @@ on, a revocation stops it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -26,7 +26,7 @@ from veilmatch_policy.approvals import (
     sign_decision,
     why_not,
 )
-from veilmatch_policy.budgets import MILLION, columns_of, costs
+from veilmatch_policy.budgets import MILLION, columns_of, costs, reads_rows
 from veilmatch_policy.catalog import Catalog, Column
 from veilmatch_policy.check import DepartmentTask
 from veilmatch_policy.directory import Directory
@@ -60,6 +60,7 @@ class Right:
 
     request: Request
     columns: tuple[Column, ...]
+    rows: bool  # whether it is asked who has a row at all, as `count(*)` does
     approval: SignedDecision | None
 
 
@@ -112,7 +113,7 @@ class Rights:
                 rights.append(asked)
                 continue
             try:
-                rights.append(Right(asked.request, asked.columns, self._approval(asked.request, draft)))
+                rights.append(replace(asked, approval=self._approval(asked.request, draft)))
             except RuleError as error:
                 missing.append(error)
                 stored = StoredRequest(
@@ -182,16 +183,17 @@ class Rights:
     def _asked(self, number: int, plan: Plan, task: DepartmentTask, epoch: OpenEpoch) -> Right:
         policy = plan.policies[number].policy
         columns = columns_of(plan, policy, task, self._name)
+        rows = reads_rows(plan, policy, task, self._name)
         request = request_of(
             plan,
             number,
             self._directory,
             self._name,
-            catalog=catalog_entries(self._catalog, columns, register=plan.registrar == self._name),
+            catalog=catalog_entries(self._catalog, columns, register=plan.registrar == self._name, rows=rows),
             linkage=epoch.epoch.linkage,
             slots=epoch.epoch.slots,
         )
-        return Right(request, columns, None)
+        return Right(request, columns, rows, None)
 
     def _require_noise(self, number: int, plan: Plan, asked: Right) -> None:
         """Refuse a count without noise, unless this department allows one (5.5: whoever counts also asks)."""
@@ -223,7 +225,7 @@ class Rights:
         listed = None if household is None else self._catalog.column(household[1].column)
         read = (*asked.columns, *([listed] if listed is not None else []))
         opened = all(column.release == "open" for column in read)
-        return not opened or tells == {self._name} or (household is not None and listed is None)
+        return not opened or asked.rows or tells == {self._name} or (household is not None and listed is None)
 
     def _approval(self, request: Request, draft: Draft) -> SignedDecision:
         """Return the newest approval that allows a request.

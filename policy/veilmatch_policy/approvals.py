@@ -199,12 +199,12 @@ def approved_content(policy: Policy) -> bytes:
     return hashlib.sha256(canonical.encode(asked)).digest()
 
 
-def catalog_entries(catalog: Catalog, columns: tuple[Column, ...], *, register: bool) -> bytes:
+def catalog_entries(catalog: Catalog, columns: tuple[Column, ...], *, register: bool, rows: bool) -> bytes:
     """Hash what a catalog says of ``columns``: their entries, and their tables' but for other columns and the day.
 
-    ``register``: this department also says who lives with whom.
+    ``register``: this department also says who lives with whom; ``rows``: it is also asked who has a row at all.
     """
-    tables = {column.table for column in columns}
+    tables = set(catalog.tables) if rows else {column.table for column in columns}
     if register and catalog.household is not None:
         tables.add(catalog.household[0].name)
     entries = {

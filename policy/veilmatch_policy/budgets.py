@@ -22,14 +22,15 @@ from veilmatch_policy.policy import Policy
 from veilmatch_policy.questions import ask
 
 MILLION = 1_000_000  # epsilon is counted in millionths, rounded up
+ROWS = "*"  # the budget group of questions that read rows and no column
 
 
 @dataclass(frozen=True)
 class Cost:
     """What one budget of a department loses to one job.
 
-    ``runs`` of a group of columns (``what``: "table.column"), or ``epsilon`` of all its data, in millionths;
-    ``receiver`` is who learns the result: a recipient, or the coordinator where a count is revealed to it.
+    ``runs`` of a group of columns (``what``: "table.column", `ROWS` for who has a row at all), or ``epsilon`` of
+    all its data, in millionths; ``receiver`` is who learns the result: a recipient, or the coordinator where a count is revealed to it.
     """
 
     kind: Literal["runs", "epsilon"]
@@ -71,6 +72,15 @@ def columns_of(plan: Plan, policy: Policy, task: DepartmentTask, department: str
     )
 
 
+def reads_rows(plan: Plan, policy: Policy, task: DepartmentTask, department: str) -> bool:
+    """Whether a policy asks a department something that reads no column, as `count(*)`: who is in its tables."""
+    return any(
+        not task.questions[plan.questions.index(question)].columns
+        for question in ask([policy], plan.reference_date)
+        if question.department == department
+    )
+
+
 def budget_groups(catalog: Catalog) -> Mapping[str, str]:
     """The budget group of every column, by the column's name; a group is called by its first column.
 
@@ -100,6 +110,8 @@ def _read(
 ) -> Iterator[str]:
     for column in columns_of(plan, policy, task, catalog.department):
         yield groups[column.name]
+    if reads_rows(plan, policy, task, catalog.department):
+        yield ROWS
     if (
         plan.registrar == catalog.department
         and policy.household is not None

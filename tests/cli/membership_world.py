@@ -6,7 +6,8 @@ from pathlib import Path
 from command_line import Ended, run_here
 
 from veilmatch.membership.home import Asked, make_home
-from veilmatch.membership.root import Overview, Root
+from veilmatch.membership.root import Root
+from veilmatch.membership.state import Overview
 from veilmatch_crypto import Passphrase, key_files, key_fingerprint
 
 # Of the root, of services and of officers: nobody has another's.
@@ -27,11 +28,9 @@ class World:
     def __call__(self, *arguments: object) -> Ended:
         """Run a command; say where its passphrase is, if it did not."""
         words = list(arguments)
-        if "--unlock" not in words and words[0] != "show" and words[1] not in {"show", "join"}:
-            name = {"federation": "ROOT_WORDS"}.get(words[0], "VEILMATCH_PASSPHRASE")
-            if words[1] in {"officer", "quota"}:
-                name = "OFFICER_WORDS"
-            words += ["--unlock", f"env:{name}"]
+        if "--unlock" not in words and words[1] not in {"show", "join"}:  # they ask for none
+            who = "OFFICER_WORDS" if words[1] in {"officer", "quota"} else "VEILMATCH_PASSPHRASE"
+            words += ["--unlock", f"env:{'ROOT_WORDS' if words[0] == 'federation' else who}"]
         return run_here(self.capsys, *words)
 
     def done(self, *arguments: object) -> str:

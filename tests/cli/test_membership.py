@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from membership_world import WORDS, World, cheap_keys, make_members
 
+from veilmatch.membership.state import Overview
 from veilmatch_crypto import IdentityKey, Passphrase, make_request
 from veilmatch_node.config import NodeConfig
 from veilmatch_policy import canonical
@@ -115,7 +116,7 @@ def test_the_directory_says_what_was_asked_for(members):
         "operator": "operator",
     }
     assert known.member("tax").address == "tax.example:7443"
-    certificate = x509.load_pem_x509_certificate((members.root / "members" / "tax.pem").read_bytes())
+    certificate = x509.load_pem_x509_certificate(members.state.certificates["tax"].encode())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["tax.example", server_name("tax")]
     lasts = certificate.not_valid_after_utc - datetime.now(UTC)
@@ -125,10 +126,21 @@ def test_the_directory_says_what_was_asked_for(members):
 def test_a_configuration_that_loads_is_written_once(members, tmp_path):
     home = members.home("tax")
     joined(
-        members, "tax", "--data", tmp_path / "data", "--unlock", "file:words", "--listen", "127.0.0.1:7777"
+        members,
+        "tax",
+        "--data",
+        tmp_path / "data",
+        "--unlock",
+        f"file:{tmp_path / 'words'}",
+        "--listen",
+        "127.0.0.1:7777",
     )
     config = load_settings(home / "node.toml", NodeConfig)
-    assert (config.name, config.listen, config.keys.unlock) == ("tax", "127.0.0.1:7777", "file:words")
+    assert (config.name, config.listen, config.keys.unlock) == (
+        "tax",
+        "127.0.0.1:7777",
+        f"file:{tmp_path / 'words'}",
+    )
     assert config.data.folder == tmp_path / "data"
     assert config.keys.quota is None
     (home / "node.toml").write_text((home / "node.toml").read_text() + "# mine\n")
@@ -244,9 +256,7 @@ def test_renewing_certificates(members):
     assert known.member("housing") == before.member("housing")
     assert known.member("tax").identity == before.member("tax").identity
     joined(members, "tax", "--data", members.folder)
-    assert (members.home("tax") / "tls.pem").read_bytes() == (
-        members.root / "members" / "tax.pem"
-    ).read_bytes()
+    assert (members.home("tax") / "tls.pem").read_text() == members.state.certificates["tax"]
 
 
 def test_a_later_request_brings_officer_and_address(members):
@@ -278,6 +288,17 @@ def test_renewing_what_cannot_be(members):
     assert "asks with another identity key" in members.refused(
         "federation", "renew", "--home", members.root, *stolen
     )
+
+
+def test_what_is_refused_changes_nothing(members):
+    """Nor half of it: a certificate that is not in the directory would keep its member out."""
+    before = {path: path.read_bytes() for path in members.root.rglob("*") if path.is_file()}
+    unknown = ("tax", "housing", "police")
+    members.refused("federation", "renew", *unknown, "--home", members.root)
+    members.init("police", office=False)
+    both = (members.request("police"), members.request("tax"))
+    members.refused("federation", "add", *both, "--home", members.root, "--compared")
+    assert {path: path.read_bytes() for path in members.root.rglob("*") if path.is_file()} == before
 
 
 def test_revoking(members):
@@ -440,6 +461,7 @@ def test_requests_that_are_refused(world):
         (("coordinator", "init", "office"), "a coordinator has an address"),
         (("node", "init", "tax", "--unlock", "env:NOT_SET"), "NOT_SET: is not set"),
         (("node", "init", "tax", "--unlock", "the passphrase itself"), "say file:PATH or env:NAME"),
+        (("node", "join", "tax.reply", "--unlock", "the passphrase itself"), "--unlock: is neither"),
         (("node", "officer", "a b", "--rows", "4"), "--name: 'a b' is not a name"),
         (("node", "officer", "tax", "--rows", "-4"), "--rows"),
     ],
@@ -539,7 +561,7 @@ def test_replies_that_are_refused(members, tmp_path):
     root = (other / "root.pem").read_text()
     refused(signed(key, content | {"tls_root": root}, "reply"), "not from the federation's root")
     members.done("federation", "add", members.request("tax"), "--home", other, "--compared")
-    certificate = (other / "members" / "tax.pem").read_text()
+    certificate = Overview.read(other).state.certificates["tax"]
     # A certificate for our key and name, from another authority that calls itself by the same name.
     both = {"tls_root": root, "certificate": certificate}
     refused(signed(key, content | both, "reply"), "lists other keys of tax than its newest request")

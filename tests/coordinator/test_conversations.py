@@ -97,6 +97,18 @@ def test_streams_of_a_failed_conversation_are_cancelled():
     assert stream.ended == ["cancel", "release"]
 
 
+def test_a_stream_that_is_opened_once_all_are_broken_off_is_broken_off_too():
+    class Recording(Stream):
+        def send(self, _message):
+            """Leave what is recorded."""
+
+    stream = Recording()
+    conversation = conversation_with(stream)
+    conversation.abort()
+    conversation.contribute("tax", b"digest")
+    assert stream.ended == ["cancel"]
+
+
 class EndlessLine:
     """A node that sends one message again and again and is never done."""
 

@@ -38,9 +38,14 @@ class HeldJobs:
     ended: dict[str, threading.Event] = field(default_factory=dict)
     outcomes: dict[str, Exception] = field(default_factory=dict)
     waits_for: dict[str, list[str]] = field(default_factory=dict)
+    asking: threading.Event = field(default_factory=threading.Event)  # set: officers' nodes answer at once
+
+    def __post_init__(self):
+        self.asking.set()
 
     def run(self, sources, key_bits, progress, *, job, operator, control):
         if self.waits_for.get(job):
+            self.asking.wait(SECONDS)
             raise WaitingForApprovalError(self.waits_for[job])
         control.begun()
         over = self.ended.setdefault(job, threading.Event())
@@ -52,7 +57,7 @@ class HeldJobs:
 
         with control.over(SimpleNamespace(abort=broken_off)):
             self.began.append(job)
-            assert over.wait(SECONDS)
+            assert over.wait(10 * SECONDS)
         if job in self.outcomes:
             raise self.outcomes[job]
         results = [{"source": source.decode(), "operator": operator} for source in sources]
@@ -270,6 +275,21 @@ def test_after_a_stop_what_ran_has_failed_and_the_others_go_on(world):
     assert world.dispatcher.submission(running).reason == STOPPED
     for job in (queued, waiting):
         world.jobs.end(job)
+
+
+def test_a_stop_while_officers_are_asked_again_loses_nothing(world):
+    job = "a" * 32
+    world.jobs.waits_for[job] = ["police"]
+    world.submit("a")
+    world.wait_until(a="waiting")
+    world.jobs.asking.clear()
+    until(lambda: job in world.dispatcher._tries)
+    stopping = threading.Thread(target=world.dispatcher.stop, args=(SECONDS,))
+    stopping.start()
+    until(lambda: world.dispatcher._stopped)
+    world.jobs.asking.set()
+    stopping.join(SECONDS)
+    assert world.states() == {"a": "waiting"}
 
 
 def test_after_a_kill_too(world):

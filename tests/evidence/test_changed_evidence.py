@@ -107,8 +107,12 @@ def test_every_added_file_is_named(package):
         path.write_bytes(b"")
         assert "belongs to no evidence" in refused(package.parent.parent)
         path.unlink()
-    (package / "link").symlink_to(package / "index.json")
-    assert names_it(refused(package), package / "link")
+    manifest = package / "manifest.json"
+    manifest.rename(package.parent.parent.parent / "elsewhere")
+    manifest.symlink_to(package.parent.parent.parent / "elsewhere")  # the same bytes, and not kept here
+    line = refused(package)
+    assert names_it(line, manifest)
+    assert "is neither a file nor a folder" in line
 
 
 def test_every_exchanged_file_is_named(package):

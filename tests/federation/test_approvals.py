@@ -247,3 +247,18 @@ def test_a_count_without_noise_is_refused_where_the_office_may_ask_anything(tmp_
             federation.run(POLICY + "reveal: count\n")
         federation.network.wait()
         assert "exact-count" in [rule for name in departments for rule in rules(federation.nodes[name])]
+
+
+def test_who_has_a_row_at_all_is_no_open_column(federation):
+    """`count(*)` reads none, and would tell who is in a department whose columns are all open, or none is."""
+    housing = federation.nodes["housing"]
+    many = (
+        (housing.folder / "catalog.yaml")
+        .read_text()
+        .replace("    id: number", "    rows: many\n    id: number")
+    )
+    (housing.folder / "catalog.yaml").write_text(many)
+    housing.crash()
+    waits(federation, "housing", "social", "tax", policy=POLICY.replace("v_housing < 8", "count(*) > 0"))
+    [line, _] = housing.desk.uses_up(asked(housing))
+    assert (line.what, line.units) == ("*", 1)

@@ -173,18 +173,28 @@ def test_how_far_the_recipients_job_came(store, log):
     assert [each.delivered for each in uses(store, log)] == [False, True]
 
 
-def test_rows_that_are_read_without_a_column_of_the_catalog(store, log):
-    start(log, 1, use(columns=(), approval="a" * 64, run=1))  # a household register
-    start(log, 2, use(columns=()))  # an open register, or count(*)
-    start(log, 3, use(columns=()))  # a dealer
-    log.append(ToldHouseholds(**named(1)))
-    log.append(Contributed(**chunk(2)))
-    register, counting = uses(store, log)
-    assert (register.roles, register.left) == (("household-register",), True)
-    assert (counting.roles, counting.left) == (("contributor",), True)
-    start(log, 4)
-    log.append(ToldHouseholds(**named(4)))
-    assert uses(store, log)[-1].roles == ("contributor", "household-register")
+@pytest.mark.parametrize(
+    ("asked", "told", "contributed", "roles"),
+    [
+        (use(columns=()), True, False, [("household-register",)]),  # its column is open
+        (use(columns=(), approval="a" * 64, run=1), True, False, [("household-register",)]),
+        (use(columns=(), approval="a" * 64, run=1), False, False, [("contributor",)]),  # did not come to it
+        (use(columns=()), False, True, [("contributor",)]),  # `count(*)`
+        (use(columns=()), True, True, [("contributor", "household-register")]),
+        (use(), True, False, [("contributor", "household-register")]),
+        (use(columns=(), recipient="tax"), True, False, [("recipient", "household-register")]),
+        (use(columns=()), False, False, []),  # a dealer's part is not about rows
+    ],
+)
+def test_what_a_department_did_in_a_job(store, log, asked, told, contributed, roles):
+    start(log, 1, asked)
+    if told:
+        log.append(ToldHouseholds(**named(1)))
+    if contributed:
+        log.append(Contributed(**chunk(1)))
+    found = uses(store, log)
+    assert [each.roles for each in found] == roles
+    assert {each.left for each in found} <= {told or contributed}
 
 
 def test_an_approval_that_is_not_in_the_store_is_still_named(store, log):

@@ -14,7 +14,8 @@ from veilmatch_crypto import key_fingerprint
 from veilmatch_policy.directory import Member
 
 if TYPE_CHECKING:
-    from veilmatch.membership.root import Root, State
+    from veilmatch.membership.root import Root
+    from veilmatch.membership.state import State
 
 app = typer.Typer(
     help="The root of a federation: who is a member, and what each may be.", no_args_is_help=True
@@ -136,7 +137,7 @@ def federation_set(
 @app.command("show")
 def federation_show(home: Home) -> None:
     """Print who is a member, with what, and when certificates end; asks for no passphrase."""
-    from veilmatch.membership.root import Overview  # noqa: PLC0415  same
+    from veilmatch.membership.state import Overview  # noqa: PLC0415  same
 
     overview = Overview.read(home)
     state = overview.state

@@ -7,13 +7,13 @@ import typer
 
 from veilmatch import show
 from veilmatch.commands.asking import UnlockOption, passphrase
-
-if TYPE_CHECKING:
-    from veilmatch.membership.joining import Joined
-
+from veilmatch.errors import UsageError
 from veilmatch.membership.documents import Request, Signed
 from veilmatch_crypto import key_fingerprint
 from veilmatch_policy.directory import Role
+
+if TYPE_CHECKING:
+    from veilmatch.membership.joining import Joined
 
 Home = Annotated[Path, typer.Option(help="The member's folder: its keys and what it gets from the root.")]
 Title = Annotated[str | None, typer.Option(help="What people call the member.")]
@@ -40,9 +40,7 @@ ServiceUnlock = Annotated[
 def node_officer(
     department: Annotated[str, typer.Argument(help="The department, as its catalog names it.")],
     home: Home,
-    rows: Annotated[
-        int, typer.Option(min=0, help="How many different identities may be evaluated, ever: table's people.")
-    ],
+    rows: Annotated[int, typer.Option(min=0, help="How many different identities may ever be evaluated.")],
     unlock: UnlockOption = None,
 ) -> None:
     """Make the data officer's key, under the officer's own passphrase, and sign the first quota."""
@@ -140,7 +138,8 @@ def _join(
 ) -> "Joined":
     from veilmatch.membership.joining import DEFAULT_UNLOCK, Place, join  # noqa: PLC0415  same
 
-    joined = join(home, reply, root, Place(listen, data, unlock or DEFAULT_UNLOCK))
+    place = Place(listen, data, DEFAULT_UNLOCK if unlock is None else _lasting(unlock))
+    joined = join(home, reply, root, place)
     directory, role = joined.directory, joined.request.role
     start = f"veilmatch {role} serve --config {joined.config}"
     show.lines(
@@ -154,6 +153,16 @@ def _join(
     if role != "operator":
         show.lines("Next", [f"{start}" if joined.made else f"restart it: {start}"])
     return joined
+
+
+def _lasting(unlock: str) -> str:
+    """Where the passphrase is, as the configuration says it: a file by its whole path."""
+    kind, _, where = unlock.partition(":")
+    if kind not in {"file", "env"} or not where:
+        raise UsageError(
+            "--unlock: is neither file:PATH nor env:NAME; say one of them"
+        )  # maybe the passphrase
+    return f"file:{Path(where).resolve()}" if kind == "file" else unlock
 
 
 def _show_request(home: Path, signed: Signed[Request]) -> None:

@@ -1,22 +1,18 @@
 """The federation's root: a folder on a machine that needs no network, and what is decided there.
 
 It holds two private keys, encrypted: ``root.key`` (Ed25519) signs directories, ``tls.key`` members'
-certificates.  ``state.json`` is what the next directory will say, signed, so that whoever lacks the
-passphrase cannot slip a member in.  Every change that leaves a complete federation is signed at once as
-the directory's next version, with a reply for each member.
+certificates.  ``state.json`` is what the next directory will say (state.py).  Every change that leaves a
+complete federation is signed at once as the directory's next version, with a reply for each member.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from cryptography import x509
-
 from veilmatch.errors import UsageError
-from veilmatch.membership.documents import Document, Reply, Request, Signed, read, require_signed, sign
-from veilmatch.membership.documents import read_request as read_signed_request
+from veilmatch.membership.documents import Reply, Request, Signed, read_request, sign
+from veilmatch.membership.state import TRUSTEES, Overview, State
 from veilmatch_crypto import (
     CertificateRefusedError,
     Credential,
@@ -40,55 +36,6 @@ from veilmatch_transport.settings import read_file
 
 ROOT_DAYS = 3650  # the TLS root outlives every certificate; another root is another federation
 MEMBER_DAYS = 365
-
-_TRUSTEES = 2  # protocol.md, 1: where nobody names others
-
-
-class State(Document):
-    """What the next directory says."""
-
-    federation: str
-    version: int = 0  # of the newest signed directory; 0: none yet
-    members: Mapping[str, Member] = {}
-    revoked: Mapping[str, Revocation] = {}
-    trustees: tuple[str, ...] = ()
-    dealers: tuple[str, ...] = ()
-    register_node: str | None = None
-    purposes: Mapping[str, str] = {}
-
-    @property
-    def lacks(self) -> str:
-        """What a directory still needs before it can be signed; empty: nothing."""
-        roles = [member.role for member in self.members.values()]
-        if roles.count("coordinator") != 1:
-            return "a coordinator"
-        return "two departments" if roles.count("node") < _TRUSTEES else ""
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What the root's folder says, for whoever looks: no passphrase is needed."""
-
-    folder: Path
-    public: bytes
-    state: State
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read a root's folder.  Raises SettingsError or DocumentRefusedError."""
-        try:
-            public = bytes.fromhex(read_file(folder / "root.pub").decode("ascii").strip())
-        except ValueError:
-            raise SettingsError(f"{folder / 'root.pub'}: is not a public key in hex; restore it") from None
-        path = folder / "state.json"
-        signed = read(read_file(path), State, str(path))
-        require_signed(signed, public, str(path))
-        return cls(folder, public, signed.content)
-
-    def ends(self, name: str) -> datetime:
-        """When a member's certificate ends."""
-        certificate = x509.load_pem_x509_certificate(read_file(self.folder / "members" / f"{name}.pem"))
-        return certificate.not_valid_after_utc
 
 
 class Root:
@@ -122,7 +69,7 @@ class Root:
                 f"{federation}: cannot be a federation's name ({error}); choose another"
             ) from None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for below in ("members", "replies", "requests", "directories"):
+        for below in ("directories", "replies"):
             (folder / below).mkdir(exist_ok=True)
         write_whole(folder / "root.pub", identity.public.hex().encode() + b"\n")
         write_whole(folder / "root.pem", tls.certificate)
@@ -190,8 +137,11 @@ class Root:
         ):
             if name in names:
                 raise UsageError(f"{name}: is {part}; name others with federation set, then revoke it")
-        members = {each: member for each, member in state.members.items() if each != name}
-        self._change(members=members, revoked={**state.revoked, name: Revocation(on=on, reason=reason)})
+        self._change(
+            members={each: member for each, member in state.members.items() if each != name},
+            certificates={each: pem for each, pem in state.certificates.items() if each != name},
+            revoked={**state.revoked, name: Revocation(on=on, reason=reason)},
+        )
         self._publish()
 
     def assign(
@@ -243,9 +193,11 @@ class Root:
             sealing=asked.sealing,
             officer=asked.officer,
         )
-        write_whole(self.folder / "members" / f"{asked.name}.pem", certificate)
-        write_whole(self._request_path(asked.name), request.encode())
-        self._change(members={**self.state.members, asked.name: member})
+        self._change(
+            members={**self.state.members, asked.name: member},
+            certificates={**self.state.certificates, asked.name: certificate.decode()},
+            requests={**self.state.requests, asked.name: request.encode().decode()},
+        )
 
     def _publish(self) -> None:
         """Keep the state, and where the federation is complete sign it as the next version of the directory."""
@@ -253,7 +205,7 @@ class Root:
             self._keep()
             return
         departments = sorted(name for name, member in self.state.members.items() if member.role == "node")
-        trustees = self.state.trustees or tuple(departments[:_TRUSTEES])
+        trustees = self.state.trustees or tuple(departments[:TRUSTEES])
         self._change(version=self.state.version + 1, trustees=trustees)
         data = self._directory()
         signature = self._identity.sign(signed_bytes(data))
@@ -270,7 +222,7 @@ class Root:
                 member=name,
                 root=self.public.hex(),
                 tls_root=self._tls.certificate.decode(),
-                certificate=read_file(self.folder / "members" / f"{name}.pem").decode(),
+                certificate=self.state.certificates[name],
                 directory=data.decode(),
                 signature=signature.hex(),
             )
@@ -308,7 +260,7 @@ class Root:
 
     def _require_new_keys(self, request: Request) -> None:
         """Also of those who were revoked: their keys were revoked with them."""
-        for name in (*self.state.members, *self.state.revoked):
+        for name in self.state.requests:
             if self._request(name).content.identity == request.identity:
                 raise UsageError(
                     f"{request.name}: its identity key is one that {name} joined with; make new keys"
@@ -324,11 +276,7 @@ class Root:
         return names
 
     def _request(self, name: str) -> Signed[Request]:
-        path = self._request_path(name)
-        return read_signed_request(read_file(path), str(path))
-
-    def _request_path(self, name: str) -> Path:
-        return self.folder / "requests" / f"{name}.request"
+        return read_request(self.state.requests[name].encode(), name)
 
 
 def _host(address: str) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ def login(visit: Visit) -> Response:
     """Show the form, or open a session."""
     if visit.request.method == "GET":
         return (
-            visit.go_to("/requests") if visit.session is not None else visit.page("login.html", refused=None)
+            visit.go_to("/requests")
+            if visit.session is not None
+            else visit.page("login.html", {"refused": None})
         )
     console, say = visit.console, visit.say
     name, address = visit.form.get("name", ""), ("address", visit.address)
@@ -42,7 +44,7 @@ def login(visit: Visit) -> Response:
     if account is None:
         console.attempts.failed(named, address)
         _log.warning("login refused", address=visit.address)
-        return visit.page("login.html", 401, refused=say("Name or password is not right."))
+        return visit.page("login.html", {"refused": say("Name or password is not right.")}, 401)
     console.attempts.succeeded(named)
     console.sessions.close(visit.token)
     _log.info("login", account=name, role=account.role)
@@ -78,7 +80,7 @@ def requests(visit: Visit) -> Response:
         for each in visit.console.desk.waiting()
     ]
     template = "_waiting.html" if visit.request.url.path.endswith("/list") else "requests.html"
-    return visit.page(template, waiting=waiting)
+    return visit.page(template, {"waiting": waiting})
 
 
 def request(visit: Visit) -> Response:
@@ -124,7 +126,7 @@ def decisions(visit: Visit) -> Response:
         }
         for held in visit.console.desk.decisions()
     ]
-    return visit.page("decisions.html", decisions=rows)
+    return visit.page("decisions.html", {"decisions": rows})
 
 
 def decision(visit: Visit) -> Response:
@@ -145,7 +147,7 @@ def revoke(visit: Visit) -> Response:
 
 def budgets(visit: Visit) -> Response:
     """Show what the budgets have lost."""
-    return visit.page("budgets.html", budgets=shown_budgets(visit.console.desk.budgets(), visit.say))
+    return visit.page("budgets.html", {"budgets": shown_budgets(visit.console.desk.budgets(), visit.say)})
 
 
 @dataclass
@@ -179,9 +181,9 @@ def _request(visit: Visit, error: _FormError | None) -> Response:
         "has_key": visit.console.officer_key is not None,
     }
     if visit.htmx:
-        return visit.page("_decide.html", **shown)
+        return visit.page("_decide.html", shown)
     asked = shown_request(visit.console.desk, waiting, visit.say)
-    return visit.page("request.html", _status(error), asked=asked, **shown)
+    return visit.page("request.html", {"asked": asked, **shown}, _status(error))
 
 
 def _decision(visit: Visit, error: _FormError | None) -> Response:
@@ -197,8 +199,8 @@ def _decision(visit: Visit, error: _FormError | None) -> Response:
         "longest_reason": LONGEST_REASON,
     }
     if visit.htmx:
-        return visit.page("_revoke.html", **shown)
-    return visit.page("decision.html", _status(error), **shown)
+        return visit.page("_revoke.html", shown)
+    return visit.page("decision.html", shown, _status(error))
 
 
 def _status(error: _FormError | None) -> int:

@@ -111,8 +111,8 @@ class Visit:
         """Where the request comes from."""
         return self.request.client.host if self.request.client is not None else ""
 
-    def page(self, template: str, status: int = 200, **shown: object) -> Response:
-        """Return a page made of a template."""
+    def page(self, template: str, shown: Mapping[str, object] | None = None, status: int = 200) -> Response:
+        """Return a page made of a template and what it shows."""
         text = _templates.get_template(template).render(
             say=self.say,
             languages=_WORDS,
@@ -121,7 +121,7 @@ class Visit:
             session=self.session,
             may_decide=self.may_decide,
             form_token=self.console.sessions.form_token(self.token),
-            **shown,
+            **(shown or {}),
         )
         return self.remember(HTMLResponse(text, status))
 

@@ -1,6 +1,6 @@
 """What a run takes from the budgets that each department's node keeps, in words."""
 
-from veilmatch_policy.budgets import MILLION, costs
+from veilmatch_policy.budgets import MILLION, ROWS, costs
 from veilmatch_policy.words.language import ENGLISH, Words
 from veilmatch_policy.words.seen import SeenPolicy
 
@@ -11,10 +11,13 @@ def uses_up_in_words(seen: SeenPolicy, coordinator: str, say: Words = ENGLISH) -
     for name, task in sorted(seen.tasks.items()):
         for cost in costs(seen.plan, task, seen.catalogs[name], coordinator=coordinator):
             if cost.kind == "runs":
-                taken = say(
-                    "{runs} of column {what} and whatever has the same source",
-                    runs=say.many(cost.units, "{count} run", "{count} runs"),
-                    what=cost.what,
+                runs = say.many(cost.units, "{count} run", "{count} runs")
+                taken = (
+                    say("{runs} of who has a row at all", runs=runs)
+                    if cost.what == ROWS
+                    else say(
+                        "{runs} of column {what} and whatever has the same source", runs=runs, what=cost.what
+                    )
                 )
             else:
                 taken = say("epsilon {amount} of all its data", amount=f"{cost.units / MILLION:g}")
