@@ -28,7 +28,7 @@ from veilmatch_policy.approvals import (
     request_of,
     sign_decision,
 )
-from veilmatch_policy.budgets import Cost, columns_of, costs, reads_rows
+from veilmatch_policy.budgets import Cost, columns_of, costs, counted_in
 from veilmatch_policy.catalog import Catalog
 from veilmatch_policy.check import DepartmentTask, bind_questions
 from veilmatch_policy.directory import Directory
@@ -250,8 +250,8 @@ class Desk:
             catalog=catalog_entries(
                 self.catalog,
                 columns,
+                counted_in(waiting.plan, waiting.policy, waiting.task, self.name),
                 register=waiting.plan.registrar == self.name,
-                rows=reads_rows(waiting.plan, waiting.policy, waiting.task, self.name),
             ),
             linkage=waiting.request.linkage,
             slots=waiting.request.slots,

@@ -26,8 +26,8 @@ from veilmatch_policy.approvals import (
     sign_decision,
     why_not,
 )
-from veilmatch_policy.budgets import MILLION, columns_of, costs, reads_rows
-from veilmatch_policy.catalog import Catalog, Column
+from veilmatch_policy.budgets import MILLION, columns_of, costs, counted_in
+from veilmatch_policy.catalog import Catalog, Column, Table
 from veilmatch_policy.check import DepartmentTask
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch
@@ -60,7 +60,7 @@ class Right:
 
     request: Request
     columns: tuple[Column, ...]
-    rows: bool  # whether it is asked who has a row at all, as `count(*)` does
+    counted: tuple[Table, ...]  # of which it is asked who has a row at all
     approval: SignedDecision | None
 
 
@@ -183,17 +183,17 @@ class Rights:
     def _asked(self, number: int, plan: Plan, task: DepartmentTask, epoch: OpenEpoch) -> Right:
         policy = plan.policies[number].policy
         columns = columns_of(plan, policy, task, self._name)
-        rows = reads_rows(plan, policy, task, self._name)
+        counted = counted_in(plan, policy, task, self._name)
         request = request_of(
             plan,
             number,
             self._directory,
             self._name,
-            catalog=catalog_entries(self._catalog, columns, register=plan.registrar == self._name, rows=rows),
+            catalog=catalog_entries(self._catalog, columns, counted, register=plan.registrar == self._name),
             linkage=epoch.epoch.linkage,
             slots=epoch.epoch.slots,
         )
-        return Right(request, columns, rows, None)
+        return Right(request, columns, counted, None)
 
     def _require_noise(self, number: int, plan: Plan, asked: Right) -> None:
         """Refuse a count without noise, unless this department allows one (5.5: whoever counts also asks)."""
@@ -225,7 +225,12 @@ class Rights:
         listed = None if household is None else self._catalog.column(household[1].column)
         read = (*asked.columns, *([listed] if listed is not None else []))
         opened = all(column.release == "open" for column in read)
-        return not opened or asked.rows or tells == {self._name} or (household is not None and listed is None)
+        return (
+            not opened
+            or bool(asked.counted)
+            or tells == {self._name}
+            or (household is not None and listed is None)
+        )
 
     def _approval(self, request: Request, draft: Draft) -> SignedDecision:
         """Return the newest approval that allows a request.

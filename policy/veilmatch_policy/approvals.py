@@ -24,7 +24,7 @@ from pydantic import (
 
 from veilmatch_crypto import IdentityKey, SignatureRefusedError, encode_tuple, verify
 from veilmatch_policy import canonical, strict_yaml
-from veilmatch_policy.catalog import Catalog, Column
+from veilmatch_policy.catalog import Catalog, Column, Table
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import LinkageMode, SlotMode
 from veilmatch_policy.errors import ApprovalError, PolicyRefusedError
@@ -199,12 +199,15 @@ def approved_content(policy: Policy) -> bytes:
     return hashlib.sha256(canonical.encode(asked)).digest()
 
 
-def catalog_entries(catalog: Catalog, columns: tuple[Column, ...], *, register: bool, rows: bool) -> bytes:
+def catalog_entries(
+    catalog: Catalog, columns: tuple[Column, ...], counted: tuple[Table, ...], *, register: bool
+) -> bytes:
     """Hash what a catalog says of ``columns``: their entries, and their tables' but for other columns and the day.
 
-    ``register``: this department also says who lives with whom; ``rows``: it is also asked who has a row at all.
+    ``counted`` are tables of which it is also asked who has a row at all; ``register``: this department also says
+    who lives with whom.
     """
-    tables = set(catalog.tables) if rows else {column.table for column in columns}
+    tables = {column.table for column in columns} | {table.name for table in counted}
     if register and catalog.household is not None:
         tables.add(catalog.household[0].name)
     entries = {

@@ -15,22 +15,23 @@ import sqlglot
 from sqlglot import expressions
 from sqlglot.errors import SqlglotError
 
-from veilmatch_policy.catalog import Catalog, Column
+from veilmatch_policy.catalog import Catalog, Column, Table
 from veilmatch_policy.check import DepartmentTask
 from veilmatch_policy.plan import Plan
 from veilmatch_policy.policy import Policy
 from veilmatch_policy.questions import ask
 
 MILLION = 1_000_000  # epsilon is counted in millionths, rounded up
-ROWS = "*"  # the budget group of questions that read rows and no column
+ROWS = "*"  # in the place of a column: who has a row at all
 
 
 @dataclass(frozen=True)
 class Cost:
     """What one budget of a department loses to one job.
 
-    ``runs`` of a group of columns (``what``: "table.column", `ROWS` for who has a row at all), or ``epsilon`` of
-    all its data, in millionths; ``receiver`` is who learns the result: a recipient, or the coordinator where a count is revealed to it.
+    ``runs`` of a group of columns (``what``: "table.column", "table.*" for who has a row at all), or ``epsilon`` of
+    all its data, in millionths.  ``receiver`` is who learns the result: a recipient, or the coordinator where a
+    count is revealed to it.
     """
 
     kind: Literal["runs", "epsilon"]
@@ -48,11 +49,14 @@ def costs(plan: Plan, task: DepartmentTask, catalog: Catalog, *, coordinator: st
     groups = budget_groups(catalog)
     for planned in plan.policies:
         policy = planned.policy
+        read = sorted({*_read(plan, policy, task, catalog, groups)})
+        if not read and catalog.department != policy.recipient:
+            continue  # a dealer, or part of another policy of the job
         receiver = policy.recipient if policy.reveal == "members" else coordinator
         if receiver == catalog.department:
             continue
         bounds = 1 if policy.vary is None else len(policy.vary.bounds)
-        for what in sorted({*_read(plan, policy, task, catalog, groups)}):
+        for what in read:
             spent["runs", what, receiver] = spent.get(("runs", what, receiver), 0) + bounds
         if policy.epsilon is not None:
             millionths = int((policy.epsilon * MILLION).to_integral_value(ROUND_CEILING)) * bounds
@@ -72,36 +76,43 @@ def columns_of(plan: Plan, policy: Policy, task: DepartmentTask, department: str
     )
 
 
-def reads_rows(plan: Plan, policy: Policy, task: DepartmentTask, department: str) -> bool:
-    """Whether a policy asks a department something that reads no column, as `count(*)`: who is in its tables."""
-    return any(
-        not task.questions[plan.questions.index(question)].columns
+def counted_in(plan: Plan, policy: Policy, task: DepartmentTask, department: str) -> tuple[Table, ...]:
+    """The tables whose rows one policy of a plan counts at a department: who has a row at all."""
+    counted = {
+        table.name: table
         for question in ask([policy], plan.reference_date)
         if question.department == department
-    )
+        for table in task.questions[plan.questions.index(question)].counted
+    }
+    return tuple(counted.values())
 
 
 def budget_groups(catalog: Catalog) -> Mapping[str, str]:
     """The budget group of every column, by the column's name; a group is called by its first column.
 
-    Columns of a table share a group where their owner's expressions read a source column in common.  An
-    expression that cannot be read here (another database's dialect) is taken to read the whole table.
+    Columns of one source, a file or a database's table, share a group where their owner's expressions read a
+    column of it in common.  An expression that cannot be read here (another database's dialect) is taken to
+    read all of them.
     """
     groups: dict[str, str] = {}
-    for table in catalog.tables.values():
-        sources = {name: _sources(column) for name, column in table.columns.items()}
+    of_source: dict[str, list[Column]] = {}
+    for column in catalog.columns():
+        same = catalog.tables[column.table].source.model_dump_json(exclude={"encoding", "delimiter", "null"})
+        of_source.setdefault(same, []).append(column)
+    for columns in of_source.values():
+        sources = {column.name: _sources(column) for column in columns}
         unreadable = not all(sources.values())
-        for name in table.columns:
-            if name in groups:
+        for column in columns:
+            if column.name in groups:
                 continue
-            reached, grew = sources[name], not unreadable
+            reached, grew = sources[column.name], not unreadable
             while grew:
-                touching = [other for other in table.columns if reached & sources[other]]
-                grew = not all(sources[other] <= reached for other in touching)
-                reached = reached.union(*(sources[other] for other in touching))
-            for other in table.columns:
-                if unreadable or reached & sources[other]:
-                    groups[other] = f"{table.name}.{name}"
+                touching = [source for source in sources.values() if reached & source]
+                grew = not all(source <= reached for source in touching)
+                reached = reached.union(*touching)
+            for other, source in sources.items():
+                if unreadable or reached & source:
+                    groups[other] = f"{column.table}.{column.name}"
     return groups
 
 
@@ -110,8 +121,8 @@ def _read(
 ) -> Iterator[str]:
     for column in columns_of(plan, policy, task, catalog.department):
         yield groups[column.name]
-    if reads_rows(plan, policy, task, catalog.department):
-        yield ROWS
+    for table in counted_in(plan, policy, task, catalog.department):
+        yield f"{table.name}.{ROWS}"
     if (
         plan.registrar == catalog.department
         and policy.household is not None

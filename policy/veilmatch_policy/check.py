@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from veilmatch_policy.catalog import Catalog, Column
+from veilmatch_policy.catalog import Catalog, Column, Table
 from veilmatch_policy.declarations import AmountEntry, DepartmentEntry, declarations_of
 from veilmatch_policy.errors import PolicyRefusedError, nearest, quoted
 from veilmatch_policy.expression import Expression, bind
@@ -139,6 +139,8 @@ def bind_questions(
                 )
             for column in bound[number].columns:
                 _may_be_asked(policy, catalog, column, question.place)
+            for table in bound[number].counted:
+                _may_be_counted(policy, catalog, table, question.place)
         _check_unknown(policy, questions, reference_date, bound)
     return DepartmentTask(dict(sorted(bound.items())))
 
@@ -178,8 +180,14 @@ def check_alone(plan: Plan, catalog: Catalog, task: DepartmentTask) -> None:
         for question in ask([planned.policy], plan.reference_date):
             if question.department != catalog.department:
                 continue
-            for column in task.questions[plan.questions.index(question)].columns:
+            expression = task.questions[plan.questions.index(question)]
+            for column in expression.columns:
                 _may_stand_alone(planned.policy, catalog, column, question.place)
+            for table in expression.counted:  # as its most willing column
+                willing = next((each for each in table.columns.values() if each.alone == "approval"), None)
+                _may_stand_alone(
+                    planned.policy, catalog, willing or next(iter(table.columns.values())), question.place
+                )
 
 
 def _check_register(policy: Policy, catalog: Catalog) -> None:
@@ -278,6 +286,19 @@ def _may_be_asked(policy: Policy, catalog: Catalog, column: Column, where: str) 
             f"{owner} is for the recipients {allowed} only, not {policy.recipient}",
             f"ask {catalog.department}",
         )
+
+
+def _may_be_counted(policy: Policy, catalog: Catalog, table: Table, where: str) -> None:
+    """Who has a row may be asked where one of the table's columns may be: a table that is not shared tells nothing."""
+    refusal: PolicyRefusedError | None = None
+    for column in table.columns.values():
+        try:
+            return _may_be_asked(policy, catalog, column, where)
+        except PolicyRefusedError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+    return None
 
 
 def _purpose_remedy(code: str | None, purposes: tuple[str, ...]) -> str:

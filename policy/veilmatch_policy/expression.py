@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from sqlglot import exp
+
 from veilmatch_policy.errors import PolicyRefusedError
 from veilmatch_policy.sql_binder import bind_tree
 from veilmatch_policy.sql_scope import Grain, Scope
@@ -19,8 +21,6 @@ from veilmatch_policy.sql_types import BOOLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from sqlglot import exp
 
     from veilmatch_policy.catalog import Catalog, Column, Table
     from veilmatch_policy.column_types import CellValue, ColumnType
@@ -49,6 +49,15 @@ class Expression:
     tables: tuple[Table, ...]
     parameters: tuple[str, ...]
     tree: exp.Expr = field(repr=False, compare=False)
+
+    @property
+    def counted(self) -> tuple[Table, ...]:
+        """The tables whose rows it counts without reading a column: it tells who has a row at all."""
+        stars = (
+            count.this for count in self.tree.find_all(exp.Count) if isinstance(count.this.this, exp.Star)
+        )
+        names = {star.table for star in stars}
+        return tuple(table for table in self.tables if table.name in names)
 
 
 def bind(

@@ -9,6 +9,7 @@ import tomllib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from command_line import run_here
 from cryptography import x509
 from membership_world import WORDS, World, cheap_keys, make_members
 
@@ -470,6 +471,12 @@ def test_folders_that_are_not_made(world, more, said):
     line = world.refused(*more, "--home", world.home("new"))
     assert said in line
     assert "passphrase itself" not in line
+    assert not world.home("new").exists()
+
+
+def test_nobody_to_ask_for_a_passphrase(world):
+    ended = run_here(world.capsys, "node", "init", "tax", "--home", world.home("new"))
+    assert ended.line() == "the passphrase: none was typed; say --unlock file:PATH or --unlock env:NAME"
     assert not world.home("new").exists()
 
 

@@ -283,7 +283,7 @@ class World:
             words = np.full((1, key.layout.slots), 7, dtype=np.uint64)
             factors = []
             for party in outcome.contributors:
-                data = encrypt_chunk(key, words, 16)
+                data = encrypt_chunk(key, tweak("words", words), 16)
                 signature = self.identities[party].sign(signed_contribution(manifest, *place, data))
                 sha256 = package.contribution(party, *place, data, signature)
                 write(party, actions.Contributed(**names, **where, sha256=sha256))
@@ -291,7 +291,7 @@ class World:
                 factors.append(data)
             if ended and (outcome, chunk) == places[-1]:
                 return
-            blank = encrypt_chunk(key, words, 16)
+            blank = encrypt_chunk(key, tweak("words", words), 16)
             used = tweak("factors", [*factors, blank])
             product = tweak("product", (key, multiply_chunks(key, used)))[1]
             signed = self.identities[OFFICE].sign(signed_combined(manifest, *place, blank, product))

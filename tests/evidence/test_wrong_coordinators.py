@@ -5,6 +5,7 @@ import json
 import shutil
 
 import gmpy2
+import numpy as np
 import pytest
 from evidence_world import OFFICE, at, copy_of, refused
 
@@ -111,3 +112,32 @@ def test_exchanged_ciphertexts_that_only_the_coordinator_signed_again(world, tmp
     assert exchanged(product).startswith("logs/welfare.jsonl:")  # the recipient logged what it opened
     assert exchanged(mine).startswith("logs/")  # and the contributor what it sent
     assert "office showed housing another record" in exchanged(blank)  # and everybody how far the log was
+
+
+def test_signatures_of_other_files(world, package):
+    path = package / DIGESTS
+    digests = json.loads(path.read_bytes())
+    tax, office = (
+        [each for each in digests if each["file"].startswith(folder)]
+        for folder in ("contributions/tax", "B/")
+    )
+    for (one, other), said in (
+        (tax[:2], "is not signed by tax for this job and chunk"),
+        (office[:2], "is not signed by office for this job and chunk"),
+        ((tax[0], office[0]), "is not signed by tax for this job and chunk"),
+    ):
+        signatures = one["signature"], other["signature"]
+        one["signature"], other["signature"] = reversed(signatures)
+        path.write_bytes(canonical.encode(digests))
+        world.resign(package)
+        assert refused(package).startswith(f"{package / one['file']}: {said}")
+        one["signature"], other["signature"] = signatures
+    path.write_bytes(canonical.encode([each for each in digests if each is not tax[0]]))
+    world.resign(package)
+    assert refused(package).startswith(f"{path}: has no signature of {tax[0]['file']}")
+
+
+def test_chunks_of_another_size(world, tmp_path):
+    package = world.run(tmp_path / "out", at("words", lambda words: np.concatenate([words, words])))
+    line = refused(package)
+    assert line.startswith(f"{package / 'contributions/housing/0-0.bin'}: has another number of ciphertexts")

@@ -298,6 +298,15 @@ def test_documents_of_another_job(world, package, tmp_path):
         (package / name).write_bytes(data)
 
 
+def test_files_that_no_job_has(world, package):
+    for name in ("contributions/welfare/0-0.bin", "product/0-2.bin", "logs/stranger.jsonl", "notes.txt"):
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).write_bytes(b"")
+        world.resign(package)
+        assert refused(package).startswith(f"{package / name}: is no file of this job's evidence")
+        (package / name).unlink()
+
+
 def test_a_manifest_that_its_parties_did_not_sign(world, package):
     path = package / MANIFEST
     manifest = json.loads(path.read_bytes())

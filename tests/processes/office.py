@@ -83,10 +83,11 @@ class HandDrivenOffice:
             tasks = {name: conversation.prepare(name, [source], opened.context) for name in plan.participants}
             for task in tasks.values():
                 task.declaration()
-            keys = in_parallel(
-                {name: partial(task.keys, draft) for name, task in tasks.items()},
+            given = in_parallel(
+                {name: partial(task.keys, draft, ()) for name, task in tasks.items()},
                 on_failure=conversation.abort,
             )
+            keys = {name: each.keys for name, each in given.items()}
             agreement = AgreementKey.generate().public
             signature = identity.sign(signed_keys(draft, COORDINATOR, agreement, b""))
             own = PartyKeys(name=COORDINATOR, agreement=agreement.hex(), signature=signature.hex())

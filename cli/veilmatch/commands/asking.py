@@ -1,5 +1,6 @@
 """What a command asks the person at the keyboard: passphrases, and whether fingerprints were compared."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,14 +29,15 @@ def passphrase(unlock: str | None, whose: str, *, new: bool = False) -> Passphra
     read = read_passphrase(unlock, Path())
     if read is not None:
         return read
+    none = UsageError("the passphrase: none was typed; say --unlock file:PATH or --unlock env:NAME")
+    if not sys.stdin.isatty():  # nobody is there, or what is typed would be shown
+        raise none
     try:
         typed = typer.prompt(
             f"Passphrase of {whose}", hide_input=True, confirmation_prompt=new and "Once more", err=True
         )
     except typer.Abort:
-        raise UsageError(
-            "the passphrase: none was typed; say --unlock file:PATH or --unlock env:NAME"
-        ) from None
+        raise none from None
     return Passphrase(typed)
 
 

@@ -1,7 +1,7 @@
 """The tasks of a job, as messages (protocol.md, 4, 5 and 7)."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from veilmatch_node.service.messages import (
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.manifest import Manifest
 from veilmatch_policy.program import Members, in_lockstep
-from veilmatch_transport import limits
+from veilmatch_transport import Code, RefusalError, limits
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2
 
 _LABEL_BYTES = 1 << 20  # a message of household labels: 262,144 people
@@ -196,8 +196,10 @@ class JobTasks:
         add_refused(report, self._reports)
         write_collective(report, self._reports)
 
-    def _record_heads(self, heads: Iterable[job_pb2.LogHead]) -> None:
+    def _record_heads(self, heads: Sequence[job_pb2.LogHead]) -> None:
         """Record other parties' newest records: none of them can rewrite what came before (7)."""
+        if len(heads) > len(self._directory.members):
+            raise RefusalError(Code.MALFORMED, "the coordinator sent more heads than there are members")
         for each in heads:
             head = head_in(each)
             if head.party != self._jobs.name:

@@ -13,8 +13,12 @@ def uses_up_in_words(seen: SeenPolicy, coordinator: str, say: Words = ENGLISH) -
             if cost.kind == "runs":
                 runs = say.many(cost.units, "{count} run", "{count} runs")
                 taken = (
-                    say("{runs} of who has a row at all", runs=runs)
-                    if cost.what == ROWS
+                    say(
+                        "{runs} of who has a row in {table}",
+                        runs=runs,
+                        table=cost.what.removesuffix(f".{ROWS}"),
+                    )
+                    if cost.what.endswith(f".{ROWS}")
                     else say(
                         "{runs} of column {what} and whatever has the same source", runs=runs, what=cost.what
                     )

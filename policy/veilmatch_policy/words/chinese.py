@@ -226,7 +226,7 @@ SENTENCES: Mapping[str, str] = {
     "{parameter} ({law})": "{parameter}（依据：{law}）",
     # budget.py
     "{count} runs": "{count} 次",
-    "{runs} of who has a row at all": "“是否有记录”这一信息的运行额度 {runs}",
+    "{runs} of who has a row in {table}": "“在数据表 {table} 中是否有记录”这一信息的运行额度 {runs}",
     "{runs} of column {what} and whatever has the same source": "字段 {what} 及同源字段的运行额度 {runs}",
     "epsilon {amount} of all its data": "全部数据的隐私预算 ε {amount}",
     "{name}: {taken}, for {receiver}": "{name}：{taken}，用于{receiver}",
