@@ -133,15 +133,12 @@ class Desk:
 
     def decisions(self) -> list[Held]:
         """Return what the officer decided, the newest first."""
-        return [self._held(stored) for stored in self._store.decisions()]
+        return list(self._held(self._store.decisions()))
 
     def last_approved(self, policy: str) -> Held | None:
         """Return the newest approval of a policy of this name, whatever became of it."""
-        for stored in self._store.decisions(policy):
-            held = self._held(stored)
-            if held.decision.kind == "approve":
-                return held
-        return None
+        held = self._held(self._store.decisions(policy))
+        return next((each for each in held if each.decision.kind == "approve"), None)
 
     def approved_policy(self, held: Held) -> Policy | None:
         """Return the policy that an approval was about; None where its request came from elsewhere."""
@@ -257,9 +254,11 @@ class Desk:
             slots=waiting.request.slots,
         )
 
-    def _held(self, stored: StoredDecision) -> Held:
-        signed = open_decision(stored.statement, stored.signature, self.directory)
-        return Held(signed, stored.used, _state(signed.decision, stored))
+    def _held(self, decisions: Sequence[StoredDecision]) -> Iterator[Held]:
+        for stored in decisions:
+            with suppress(PolicyError):  # of an officer whose key is no longer in the directory
+                signed = open_decision(stored.statement, stored.signature, self.directory)
+                yield Held(signed, stored.used, _state(signed.decision, stored))
 
     def _lines(self, taken: Sequence[Cost]) -> Iterator[BudgetLine]:
         now = datetime.now(UTC)

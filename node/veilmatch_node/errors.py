@@ -58,6 +58,7 @@ class RuleError(JobRefusedError):
     def __init__(self, rule: str, where: str, what: str, remedy: str) -> None:
         super().__init__(where, what, remedy)
         self.rule = rule
+        self.on_record = False  # whether the log has it already
 
 
 class ApprovalNeededError(RuleError):

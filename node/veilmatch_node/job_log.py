@@ -81,11 +81,13 @@ class JobLog:
         return self._log.head()
 
     @contextmanager
-    def refusing(self, job: str) -> Iterator[None]:
-        """Record that this node refuses a step of a job, by the rule's name."""
+    def refusing(self, job: str | None) -> Iterator[None]:
+        """Record that this node refuses a step of a job, by the rule's name; None before the job has one."""
         try:
             yield
         except PolicyError as error:
+            if isinstance(error, RuleError) and error.on_record:
+                raise
             rule = error.rule if isinstance(error, RuleError) else _RULES.get(type(error), "job")
             self._log.append(Refused(job=job, rule=rule))
             raise

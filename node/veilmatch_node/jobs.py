@@ -97,6 +97,10 @@ class NodeJobs:
         Raises PolicyError where this node refuses a policy, JobRefusedError for an ``epoch`` (its
         context) that is not this node's newest.
         """
+        with self.log.refusing(None):
+            return self._ask(sources, epoch)
+
+    def _ask(self, sources: Sequence[bytes], epoch: bytes) -> "AskedJob":
         self.close_expired()
         if not 1 <= len(sources) <= MOST_POLICIES:
             raise JobRefusedError(
@@ -118,9 +122,10 @@ class NodeJobs:
         ``others`` are other departments' decisions about its policies.  Raises PolicyError where this node
         refuses the draft, ApprovalNeededError where its officer must decide first.
         """
-        parsed, plan = open_draft(
-            draft, self._directory, asked.epoch, asked.stored.padded, now=datetime.now(UTC)
-        )
+        with self.log.refusing(None):
+            parsed, plan = open_draft(
+                draft, self._directory, asked.epoch, asked.stored.padded, now=datetime.now(UTC)
+            )
         with self.log.refusing(parsed.job):
             return self._prepare(asked, draft, parsed, plan, others)
 

@@ -31,6 +31,7 @@ from veilmatch_policy.catalog import Catalog, Column, Table
 from veilmatch_policy.check import DepartmentTask
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch
+from veilmatch_policy.errors import PolicyError
 from veilmatch_policy.manifest import Draft, Manifest
 from veilmatch_policy.plan import Plan
 
@@ -123,8 +124,11 @@ class Rights:
                     drafted,
                     epoch.statement,
                     datetime.now(UTC),
+                    error.rule,
                 )
-                if self._store.keep_request(stored):
+                # Whoever waits asks again every minute: that is one request, and one refusal on record.
+                error.on_record = not self._store.keep_request(stored)
+                if not error.on_record:
                     self._log.append(_requested(asked.request))
         # All were asked for: the officer decides them together.
         if missing:
@@ -241,7 +245,10 @@ class Rights:
         where, waits = request.policy, f"it waits for the officer of {self._name}"
         found: RuleError = ApprovalNeededError("no-approval", where, "is not approved", waits)
         for number, stored in enumerate(self._store.decisions(request.policy)):
-            signed = open_decision(stored.statement, stored.signature, self._directory)
+            try:
+                signed = open_decision(stored.statement, stored.signature, self._directory)
+            except PolicyError:  # of an officer whose key is no longer in the directory
+                continue
             decision = signed.decision
             if decision.kind == "refuse" and decision.request == request:
                 raise RuleError(

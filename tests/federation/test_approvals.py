@@ -1,13 +1,15 @@
 """Nothing is evaluated without an officer's approval; every reason to refuse has its name."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes.federation import Federation, Given, csv_text, tap_on
-from federation.attacked_world import led, refusal
+from federation.attacked_world import ActiveCoordinator, led, refusal
 
-from veilmatch_coordinator.errors import NodeFailedError, WaitingForApprovalError
+from veilmatch_coordinator.errors import JobError, NodeFailedError, WaitingForApprovalError
+from veilmatch_crypto import IdentityKey
 from veilmatch_evidence.replay import replay
 from veilmatch_node.rights import Rules
 from veilmatch_policy.approvals import Decision, new_name, sign_decision
@@ -163,7 +165,7 @@ def test_approved_runs_are_counted_and_an_approval_that_is_replayed_gives_none(f
     waits(federation, "tax")
     tax.desk.take(once.encode())
     waits(federation, "tax")
-    assert rules(tax)[1:] == ["runs-spent", "runs-spent"]
+    assert rules(tax)[1:] == ["runs-spent"]  # asked once, refused twice, on record once
     assert [held.state for held in tax.desk.decisions()] == ["spent"]
 
 
@@ -269,3 +271,61 @@ def test_who_has_a_row_at_all_is_no_open_column(federation):
     )
     line = housing.desk.uses_up(housing.desk.waiting()[-1])[0]
     assert (line.what, line.units) == ("people.*", 1)
+
+
+def test_of_two_decisions_the_one_that_was_signed_last_holds_however_it_came(federation):
+    waits(federation, "social", "tax")
+    tax = federation.nodes["tax"]
+    held_back = signed(tax)
+    tax.desk.refuse(asked(tax).digest, tax.keys.officer, reason="no law says so")
+    tax.desk.take(held_back.encode())
+    with pytest.raises(NodeFailedError, match="tax refused it"):
+        federation.run(POLICY)
+
+
+def test_what_an_officer_signed_whose_key_was_replaced_holds_no_more_and_the_desk_goes_on(federation):
+    waits(federation, "social", "tax")
+    federation.decide()
+    tax, members = federation.nodes["tax"], dict(federation.directory.members)
+    tax.keys = replace(tax.keys, officer=IdentityKey.generate())
+    members["tax"] = members["tax"].model_copy(update={"officer": tax.keys.officer.public.hex()})
+    tax.directory = replace(federation.directory, members=members)
+    tax.crash()
+    waits(federation, "tax")
+    assert tax.desk.decisions() == []
+    assert asked(tax).policy.name == "aid"
+    federation.decide("tax")
+    assert len(tax.desk.decisions()) == 1
+
+
+def test_an_approval_that_is_spent_between_keys_and_manifest(federation):
+    """Two jobs may pass the first gate together; the debit, on disk, is the second."""
+    waits(federation, "social", "tax")
+    federation.decide("social")
+    tax = federation.nodes["tax"]
+    tax.desk.take(signed(tax, runs=1).encode())
+    with led(federation, POLICY) as office:
+        other = ActiveCoordinator(federation, office.conversation, POLICY)
+        for each in (office, other):
+            each.ask_all()
+        other.accept_all()
+        with refusal("approved run is used up"):
+            office.accept_all()
+    assert rules(tax)[-1] == "runs-spent"
+
+
+def test_an_approval_that_is_not_the_nodes_own_is_not_believed_by_the_coordinator(federation):
+    waits(federation, "social", "tax")
+    federation.decide()
+
+    def anothers(passing):
+        if passing.content.approvals:
+            social = federation.nodes["social"].desk.decisions()[0].signed
+            passing.content.approvals[0].statement = social.statement
+            passing.content.approvals[0].signature = social.signature
+
+    with (
+        federation.tapped(tap_on("job_keys", anothers, node="tax")),
+        pytest.raises(JobError, match="another department's"),
+    ):
+        federation.run(POLICY)

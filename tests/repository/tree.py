@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "veilmatch_crypto": ROOT / "crypto" / "veilmatch_crypto",
     "veilmatch_policy": ROOT / "policy" / "veilmatch_policy",
+    "veilmatch_evidence": ROOT / "evidence" / "veilmatch_evidence",
     "veilmatch_transport": ROOT / "transport" / "veilmatch_transport",
     "veilmatch_node": ROOT / "node" / "veilmatch_node",
     "veilmatch_coordinator": ROOT / "coordinator" / "veilmatch_coordinator",

@@ -181,6 +181,7 @@ class JobTasks:
         self._jobs.start_counts(manifest.digest)
 
         def exchange(own: bytes) -> bytes:
+            self._jobs.require_still(manifest)
             stream.send(node_pb2.NodeMessage(round=job_pb2.Round(body=own)))
             return body(stream.receive(), "round").round.body
 

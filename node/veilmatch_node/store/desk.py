@@ -7,7 +7,7 @@ kept in memory: the officer's command line works on the same file as the running
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import (
@@ -27,12 +27,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
-from veilmatch_node.errors import ApprovalSpentError, BudgetSpentError, JobRefusedError
+from veilmatch_node.errors import ApprovalSpentError, BudgetSpentError, JobRefusedError, RuleError
 from veilmatch_node.store.base import metadata, sortable
 from veilmatch_node.store.linkage import epochs
 from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.budgets import Cost
 
+MOST_REQUESTS = 10_000  # that a desk keeps: each is a few kilobytes, and whoever asks is not who reads
 YEAR = timedelta(days=365)  # the window of a yearly budget rolls
 
 Window = Literal["epoch", "year"]
@@ -46,6 +47,7 @@ _requests = Table(
     Column("draft", LargeBinary, nullable=False),
     Column("statement", LargeBinary, nullable=False),  # of the draft's epoch
     Column("received", String, nullable=False),
+    Column("rule", String, nullable=False),
 )
 _others = Table(
     "desk_others",
@@ -59,8 +61,10 @@ _others = Table(
 _decisions = Table(
     "desk_decisions",
     metadata,
-    Column("number", Integer, primary_key=True),  # the order in which they were taken
-    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column(
+        "decided", String, nullable=False
+    ),  # sorts by time: what was signed last holds, however it came here
     Column("kind", String, nullable=False),
     Column("policy", String, nullable=False),
     Column("request", LargeBinary, nullable=False),
@@ -89,7 +93,10 @@ _debits = Table(
 
 @dataclass(frozen=True)
 class StoredRequest:
-    """A request as it came (JSON): the draft that asked, its epoch's statement, which of its policies it is."""
+    """A request as it came (JSON): the draft that asked, its epoch's statement, which of its policies it is.
+
+    ``rule`` is why it could not be granted at once.
+    """
 
     digest: bytes
     request: bytes
@@ -97,6 +104,7 @@ class StoredRequest:
     draft: bytes
     statement: bytes
     received: datetime
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,10 @@ class DeskStore:
     # Requests.
 
     def keep_request(self, request: StoredRequest) -> bool:
-        """Keep a request with the newest draft that asked for it, and when it came; whether it is a new one."""
+        """Keep a request with the newest draft that asked for it, and when; whether it, or its rule, is a new one.
+
+        Raises RuleError where `MOST_REQUESTS` are kept already.
+        """
         row = {
             "digest": request.digest,
             "request": request.request,
@@ -145,13 +156,22 @@ class DeskStore:
             "draft": request.draft,
             "statement": request.statement,
             "received": request.received.isoformat(timespec="microseconds"),
+            "rule": request.rule,
         }
         newest = {key: value for key, value in row.items() if key != "digest"}
         with self._engine.begin() as connection:
-            known = connection.scalar(select(_requests.c.digest).where(_requests.c.digest == request.digest))
+            known = connection.scalar(select(_requests.c.rule).where(_requests.c.digest == request.digest))
+            kept = connection.scalar(select(func.count()).select_from(_requests)) or 0
+            if known is None and kept >= MOST_REQUESTS:
+                raise RuleError(
+                    "desk-full",
+                    "approval",
+                    f"{kept} requests were made already",
+                    "ask the node's owner to make room",
+                )
             statement = upsert(_requests).values(row)
             connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=newest))
-        return known is None
+        return known != request.rule
 
     def requests(self) -> list[StoredRequest]:
         """Return all requests, the newest first."""
@@ -165,6 +185,7 @@ class DeskStore:
                 row.draft,
                 row.statement,
                 datetime.fromisoformat(row.received),
+                row.rule,
             )
             for row in rows
         ]
@@ -176,6 +197,7 @@ class DeskStore:
         decision = signed.decision
         row = {
             "digest": signed.digest,
+            "decided": decision.decided.astimezone(UTC).isoformat(timespec="microseconds"),
             "kind": decision.kind,
             "policy": decision.request.policy,
             "request": decision.request.digest,
@@ -197,7 +219,7 @@ class DeskStore:
         if policy is not None:
             wanted = wanted.where(_decisions.c.policy == policy)
         with self._engine.begin() as connection:
-            rows = connection.execute(wanted.order_by(_decisions.c.number.desc())).all()
+            rows = connection.execute(wanted.order_by(_decisions.c.decided.desc())).all()
         return [StoredDecision(row.statement, row.signature, row.used, row.revoked > 0) for row in rows]
 
     def keep_other(self, signed: SignedDecision) -> None:
