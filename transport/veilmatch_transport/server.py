@@ -86,7 +86,8 @@ class Server:
             # keeps busy, and then nothing wakes this one, where Python runs the handler.
             while signals.empty():
                 if until is not None and until.is_set():
-                    return self._begin_stop(0).wait()
+                    self._begin_stop(0).wait()
+                    return
                 time.sleep(_LOOK)
             _log.info("stopping", signal=signal.Signals(signals.get()).name)
             stopped = self._begin_stop(limits.GRACE)
