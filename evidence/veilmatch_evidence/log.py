@@ -49,7 +49,8 @@ class EvidenceLog:
             os.fchmod(self._file, 0o600)
             made = os.fstat(self._file)
             self._identifier = (made.st_dev, made.st_ino)
-            _sync_folder(path.parent)
+            if not made.st_size:
+                _sync_folder(path.parent)
             with self._locked():
                 self._follow()
         except OSError as error:

@@ -5,16 +5,14 @@ that its entries were those that its officer approved.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from veilmatch_evidence.actions import PolicyUse, Started
 from veilmatch_evidence.job_evidence import JobEvidence
 from veilmatch_evidence.segments import Said, Segment
-from veilmatch_policy.approvals import Request, request_of, why_not
+from veilmatch_policy.approvals import CLOCK_DIFFERENCE, Request, request_of, why_not
 from veilmatch_policy.manifest import Manifest
 
 _NO_CATALOG = bytes(32)  # the auditor has none; the approval's own hash is put in its place
-_CLOCKS = timedelta(minutes=5)  # an officer's machine may be ahead of the node's
 
 
 def check_rights(evidence: JobEvidence) -> None:
@@ -82,7 +80,7 @@ def _why_not(evidence: JobEvidence, request: Request, use: PolicyUse, started: S
         return f"run {use.run} of an approval of {decision.runs}"
     if decision.by == "one-machine" and evidence.package.index.trust != "one-machine":
         return "its approval was made by a machine in the officer's name"
-    if decision.decided > started.time + _CLOCKS:
+    if decision.decided > started.time + CLOCK_DIFFERENCE:
         return "its approval was signed after the job was started"
     return None
 

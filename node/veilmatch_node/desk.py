@@ -17,6 +17,7 @@ from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.rights import Rules, decided
 from veilmatch_node.store.desk import DeskStore, StoredDecision, StoredRequest, Window
 from veilmatch_policy.approvals import (
+    CLOCK_DIFFERENCE,
     Decision,
     Request,
     SignedDecision,
@@ -211,6 +212,9 @@ class Desk:
         owner = signed.decision.request.department
         if owner != self.name:
             raise ApprovalError("decision", f"is of {owner}, not of {self.name}", f"import it at {owner}")
+        if signed.decision.decided > datetime.now(UTC) + CLOCK_DIFFERENCE:
+            # What is decided last holds: this one would, over all that the officer decides until then.
+            raise ApprovalError("decision", "is of a later time than now", "set the signing machine's clock")
         return self._keep(signed)
 
     def export(self, digest: bytes) -> bytes:

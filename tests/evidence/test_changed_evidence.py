@@ -12,7 +12,7 @@ from veilmatch_evidence.records import Record
 from veilmatch_evidence.replay import replay
 from veilmatch_evidence.verify import verify
 
-POSITIONS = 4  # flipped bytes a file and its first and last; a signature has more
+POSITIONS = 2  # flipped bytes a file, beside its first and last; a signature has more
 
 
 def files(package):
@@ -50,7 +50,7 @@ def test_every_kind_of_file_is_in_the_honest_evidence(package):
 def test_a_flipped_byte_is_found_in_every_file_and_the_file_named(package):
     for path in files(package):
         data = path.read_bytes()
-        step = len(data) // POSITIONS if len(data) > 128 else 9
+        step = len(data) // POSITIONS if len(data) > 128 else 16
         for place in {*range(0, len(data), step), len(data) - 1}:
             flipped = data[place] ^ (1 << place % 8)
             path.write_bytes(data[:place] + bytes([flipped]) + data[place + 1 :])
@@ -134,7 +134,7 @@ def test_every_exchanged_file_is_named(package):
 
 def edits(lines):
     """Records removed, repeated, moved back, cut off, and withheld: the content, and the line that is named."""
-    for at in {*range(0, len(lines), 3), len(lines) - 1}:
+    for at in {*range(0, len(lines), 5), len(lines) - 1}:
         last = at == len(lines) - 1
         yield lines[:at] + lines[at + 1 :], len(lines) - 1 if last else at + 1
         yield [*lines[: at + 1], lines[at], *lines[at + 1 :]], at + 2
@@ -157,7 +157,7 @@ def test_removed_repeated_moved_cut_off_and_withheld_records_are_named(package):
                 assert names_it(line, path, number) or names_it(line, path, number + 1), (line, number)
             tried += 1
         path.write_bytes(b"".join(lines))
-    assert tried > 80
+    assert tried > 60
 
 
 def test_nothing_is_no_evidence(tmp_path):

@@ -72,9 +72,9 @@ def asked(node):
     return waiting
 
 
-def signed(node, *, officer=None, runs=5, days=30, **changes):
-    """A signed approval of what waits at a node, with fields of the request changed."""
-    now = datetime.now(UTC).replace(microsecond=0)
+def signed(node, *, officer=None, runs=5, days=30, ahead=0, **changes):
+    """A signed approval of what waits at a node, with fields of the request changed; ``ahead`` minutes in future."""
+    now = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=ahead)
     decision = Decision(
         kind="approve",
         name=new_name(),
@@ -187,6 +187,7 @@ def test_a_decision_of_another_officer_department_or_federation_is_not_taken(fed
         (signed(tax, officer=social.keys.officer), "not signed by the officer of tax"),
         (signed(social), "is of social, not of tax"),
         (signed(tax, federation="0" * 64), "another federation"),
+        (signed(tax, ahead=10), "a later time than now"),
     ):
         with pytest.raises(ApprovalError, match=match):
             tax.desk.take(file.encode())
