@@ -35,6 +35,7 @@ from veilmatch_policy.planning import derive_plan
 from veilmatch_policy.policy import Policy
 from veilmatch_policy.questions import ask
 
+_REMEMBERED = 1000  # jobs whose officers' decisions are kept in memory
 _EXPIRES = timedelta(days=1)  # a job of a province takes minutes; a job that waited longer is stale
 
 
@@ -137,6 +138,10 @@ class Drafting:
     ) -> dict[str, Given]:
         with self._changing:
             known = tuple(self._decisions.setdefault(job, {}).values())
+            for oldest in list(self._decisions)[
+                :-_REMEMBERED
+            ]:  # of jobs that were given up while they waited
+                del self._decisions[oldest]
 
         def ask_one(name: str) -> Given | None:
             others = [each for each in known if each.decision.request.department != name]

@@ -28,11 +28,17 @@ class Heads:
         self._directory = directory
         self._heads: dict[str, Head] = {}
         self._changing = threading.Lock()
+        # Two jobs that close at one node at once would bring its heads in another order than they were made.
+        self._turns = {name: threading.Lock() for name in directory.nodes}
 
     def known(self) -> tuple[Head, ...]:
         """Return the newest head of every party, this one's own among them."""
         with self._changing:
             return (*self._heads.values(), self._log.head())
+
+    def turn(self, name: str) -> threading.Lock:
+        """Held from asking a node for its head until `take`."""
+        return self._turns[name]
 
     def take(self, name: str, head: Head) -> None:
         """Write down a head that the node ``name`` gave of its own log.
@@ -62,6 +68,7 @@ class Heads:
 
     def _exchange(self, conversation: Conversation, name: str) -> None:
         try:
-            self.take(name, conversation.exchange_heads(name, self.known()))
+            with self.turn(name):
+                self.take(name, conversation.exchange_heads(name, self.known()))
         except (NodeFailedError, EvidenceError) as error:
             _log.warning("heads not exchanged", node=name, reason=str(error))

@@ -222,8 +222,9 @@ class Jobs:
 
             def close(name: str) -> None:
                 try:
-                    head, recorded = conversation.close_job(name, manifest.digest, heads)
-                    self.heads.take(name, head)
+                    with self.heads.turn(name):
+                        head, recorded = conversation.close_job(name, manifest.digest, heads)
+                        self.heads.take(name, head)
                     evidence.recorded(name, recorded)
                 except (NodeFailedError, EvidenceError) as error:
                     _log.warning("job not closed", node=name, job=manifest.draft.job, reason=str(error))

@@ -9,6 +9,7 @@ import pytest
 from cli.command_line import run_here
 from fakes.federation import Federation, Given, csv_text
 
+from veilmatch import show
 from veilmatch_coordinator.errors import WaitingForApprovalError
 from veilmatch_node.disclosures import Disclosures
 from veilmatch_node.errors import DataError
@@ -190,7 +191,7 @@ def ask(config, capsys, monkeypatch):
 
 
 def test_the_command_prints_the_uses_and_since_when_the_log_knows(federation, ask, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(show.output, "_width", 120)
     [held] = federation.nodes["tax"].desk.decisions()
     ended = ask(EVERYWHERE.encode() + b"\r\n")
     assert (ended.code, ended.err) == (0, "")

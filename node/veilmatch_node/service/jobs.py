@@ -1,6 +1,7 @@
 """The tasks of a job, as messages (protocol.md, 4, 5 and 7)."""
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -55,6 +56,7 @@ class JobTasks:
         self._executor = executor
         self._reports = reports
         self._results = results
+        self._telling = threading.Lock()  # of two jobs at once each would write what it read before the other
 
     def prepare(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         """Declare, give keys for a draft, accept the manifest (7)."""
@@ -194,8 +196,9 @@ class JobTasks:
         return results, begin.households or None
 
     def _tell_owner(self, report: Report) -> None:
-        add_refused(report, self._reports)
-        write_collective(report, self._reports)
+        with self._telling:
+            add_refused(report, self._reports)
+            write_collective(report, self._reports)
 
     def _record_heads(self, heads: Sequence[job_pb2.LogHead]) -> None:
         """Record other parties' newest records: none of them can rewrite what came before (7)."""
