@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from attacked_world import (
@@ -298,4 +300,26 @@ def test_attack_a_contribution_asked_for_without_a_manifest(federation):
             with refusal("never started at this node"):
                 office.contributed(name, digest)
         with refusal("is closed"):
+            office.presented(digest)
+
+
+def test_attack_an_epoch_that_is_not_the_nodes_newest(federation):
+    with led(federation) as office:
+        office.epoch = bytes(32)
+        for name in NAMES:
+            with refusal("names an epoch that is not the newest linked"):
+                office.prepare(name).declaration()
+
+
+def test_attack_a_manifest_that_expired_since_it_started(federation):
+    with led(federation) as office:
+        office.draft["expires"] = (
+            (datetime.now(UTC) + timedelta(seconds=2)).isoformat().replace("+00:00", "Z")
+        )
+        office.ask_all()
+        digest = office.accept_all()
+        time.sleep(2)
+        with refusal("its manifest has expired"):
+            office.contributed("tax", digest)
+        with refusal("its manifest has expired"):
             office.presented(digest)

@@ -32,7 +32,7 @@ def similar(changed):
         ('among: "own > 0"', 'among: "own > 1"'),
         ('  wage: {department: tax, where: "wage < :line"}\n', ""),  # one condition less
         ("conditions:\n", 'conditions:\n  more: {department: tax, where: "wage > 2"}\n'),  # one more
-        ("conditions:\n", "unit: household\nconditions:\n"),
+        ("conditions:\n", "title: Aid\nconditions:\n"),
     ],
 )
 def test_policies_that_differ_in_one_condition(was, is_):
@@ -47,7 +47,8 @@ def test_policies_that_differ_in_one_condition(was, is_):
         {"rent < 8": "rent < 7", "wage < :line": "wage < 3"},
         {"rent < 8": "rent < 7", "own > 0": "own > 1"},
         {
-            "conditions:": 'conditions:\n  a: {department: tax, where: "wage > 2"}\n  b: {department: tax, where: "wage > 3"}'
+            "conditions:": 'conditions:\n  a: {department: tax, where: "wage > 2"}\n'
+            '  b: {department: tax, where: "wage > 3"}'
         },
     ],
 )
