@@ -10,8 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from veilmatch_policy.budgets import MILLION
+
 if TYPE_CHECKING:  # the module needs gRPC, and what is shown does not
     from veilmatch.client import Submission
+    from veilmatch_node.desk import BudgetLine
 
 _STAGES = {"link": "rows linked", "contribute": "slots contributed", "open": "slots opened"}
 
@@ -180,3 +183,13 @@ def _eligible(result: Mapping[str, object]) -> str:
 def _counted(found: object, result: Mapping[str, object]) -> str:
     """A number, or that it is smaller than the smallest that the policy lets be told."""
     return f"{found:,}" if isinstance(found, int) else f"fewer than {result['min_count']}"
+
+
+def budget(line: "BudgetLine") -> str:
+    """One line of a department's budgets: what is gone, what a job would take, and when some of it comes back."""
+    scale = MILLION if line.kind == "epsilon" else 1
+    gone, limit, units = (f"{amount / scale:g}" for amount in (line.spent, line.limit, line.units))
+    what = f"columns {line.what}" if line.kind == "runs" else "epsilon, all data"
+    takes = f", this takes {units}" if line.units else ""
+    free = "" if line.next_free is None else f", the oldest is free again on {line.next_free:%Y-%m-%d}"
+    return f"{what}, {line.receiver}: {gone} of {limit} gone in this {line.window}{takes}{free}"

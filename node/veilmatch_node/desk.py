@@ -163,8 +163,11 @@ class Desk:
 
     def uses_up(self, waiting: Waiting) -> list[BudgetLine]:
         """Return what the job that asked would take from the budgets, and what they have lost so far."""
-        coordinator = self.directory.coordinator
-        return list(self._lines(costs(waiting.plan, waiting.task, self.catalog, coordinator=coordinator)))
+        return self.would_use(waiting.plan, waiting.task)
+
+    def would_use(self, plan: Plan, task: DepartmentTask) -> list[BudgetLine]:
+        """Return what a plan, of which ``task`` is this department's part, would take, and what is lost so far."""
+        return list(self._lines(costs(plan, task, self.catalog, coordinator=self.directory.coordinator)))
 
     def budgets(self) -> list[BudgetLine]:
         """Return every budget that lost something within the year."""

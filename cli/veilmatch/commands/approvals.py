@@ -18,11 +18,10 @@ from veilmatch_policy.approvals import (
     new_name,
     sign_decision,
 )
-from veilmatch_policy.budgets import MILLION
 from veilmatch_policy.words import ENGLISH, asked_in_words
 
 if TYPE_CHECKING:
-    from veilmatch_node.desk import BudgetLine, Desk, Held, Waiting
+    from veilmatch_node.desk import Desk, Held, Waiting
 
 app = typer.Typer(help="The data officer's desk.", no_args_is_help=True)
 
@@ -53,7 +52,7 @@ def list_(config: Config) -> None:
     with open_desk(config) as desk:
         waiting = [_waiting_line(each) for each in desk.waiting()]
         decided = [_held_line(each) for each in desk.decisions()]
-        budgets = [_budget_line(line) for line in desk.budgets()]
+        budgets = [show.budget(line) for line in desk.budgets()]
     show.lines("Waiting for a decision", waiting or ["nothing"])
     show.lines("Decided", decided or ["nothing"])
     show.lines("Budgets, as used within the year", budgets or ["nothing was used"])
@@ -241,10 +240,3 @@ def _held_line(held: "Held") -> str:
         f"{held.signed.digest.hex()[:_SHORT]}  {decision.request.policy}, version {decision.request.version}: "
         f"{held.state}{used}, decided {decision.decided:%Y-%m-%d %H:%M}"
     )
-
-
-def _budget_line(line: "BudgetLine") -> str:
-    scale = MILLION if line.kind == "epsilon" else 1
-    what = f"columns {line.what}" if line.kind == "runs" else "epsilon, all data"
-    free = "" if line.next_free is None else f", the oldest is free again on {line.next_free:%Y-%m-%d}"
-    return f"{what}, {line.receiver}: {line.spent / scale:g} of {line.limit / scale:g} in this {line.window}{free}"

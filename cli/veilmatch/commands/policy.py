@@ -7,7 +7,7 @@ import typer
 
 from veilmatch import show
 from veilmatch.departments import catalogs_of, load_departments, load_policies, today
-from veilmatch_policy.check import check_policy
+from veilmatch_policy.check import CheckedPolicy, check_policy
 from veilmatch_policy.examples import run_examples
 from veilmatch_policy.words import (
     cost_in_words,
@@ -30,7 +30,13 @@ def _group() -> None:
 
 
 @app.command("check")
-def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], departments: Departments) -> None:
+def check(
+    policy: Annotated[Path, typer.Argument(help="The policy file.")],
+    departments: Departments,
+    node: Annotated[
+        list[Path] | None, typer.Option(help="A node's configuration: say what is left of its budgets.")
+    ] = None,
+) -> None:
     """Refuse what can be refused without running; run the examples; say what each department would do."""
     catalogs = catalogs_of(load_departments(departments))
     parsed = load_policies([policy])[0]
@@ -47,7 +53,19 @@ def check(policy: Annotated[Path, typer.Argument(help="The policy file.")], depa
         "What a run uses up, of budgets that each department's node keeps",
         uses_up_in_words(checked, "coordinator"),
     )
+    for config in node or ():
+        show.lines("What is left", _left(checked, config))
     show.lines("What each party learns", learned_in_words(checked, reference_date))
     stale = stale_in_words(checked, today())
     if stale:
         show.lines("Warning: data that is too old", stale)
+
+
+def _left(checked: CheckedPolicy, config: Path) -> list[str]:
+    from veilmatch_node.desk_access import open_desk  # noqa: PLC0415  needs gRPC, which a policy's author may not have
+
+    with open_desk(config) as desk:
+        if desk.name not in checked.tasks:
+            return [f"{desk.name} is asked nothing"]
+        lines = desk.would_use(checked.plan, checked.tasks[desk.name])
+        return [f"{desk.name}: {show.budget(line)}" for line in lines] or [f"{desk.name}: nothing is taken"]
