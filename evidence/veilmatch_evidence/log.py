@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from veilmatch_crypto import IdentityKey, SignatureRefusedError
-from veilmatch_evidence.actions import Action, HeadSeen
+from veilmatch_evidence.actions import Action
 from veilmatch_evidence.errors import LogError
-from veilmatch_evidence.records import FIRST, Head, Record, verify_record
+from veilmatch_evidence.records import FIRST, HEADS, Head, Record, verify_record
 
 
 class EvidenceLog:
@@ -107,7 +107,7 @@ class EvidenceLog:
         with self._adding:
             begins, ends = self._jobs.get(job, (0, 0))
         lines = (
-            record if record.job == job or _is_head(record) else record.withheld()
+            record if record.is_about(job) or record.is_about(HEADS) else record.withheld()
             for record in self._read(begins, ends)
         )
         return b"".join(record.encode() + b"\n" for record in lines)
@@ -225,10 +225,6 @@ class EvidenceLog:
         return LogError(
             f"{self._path}: the log {what}; keep the file, restore it from a copy, and start again"
         )
-
-
-def _is_head(record: Record) -> bool:
-    return record.body is not None and record.body.get("action") == HeadSeen.model_fields["action"].default
 
 
 def _write(file: int, line: bytes) -> None:

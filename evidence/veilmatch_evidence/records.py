@@ -3,10 +3,13 @@
 A record's hash covers the record before it, so whoever knows a party's newest hash knows all that the
 party ever wrote: nothing before it can change unseen.  Records stand as canonical JSON, one a line.  A
 record of another job can be *withheld*: its text is left out, its hash and signature stay, and the chain
-still closes.
+still closes.  A tag that is signed with it says to whoever knows a job's name whether it is about that job,
+so whoever puts evidence together cannot withhold what belongs to it.
 """
 
 import hashlib
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +23,9 @@ from veilmatch_evidence.errors import EvidenceRefusedError
 from veilmatch_policy import canonical
 
 FIRST: Final = bytes(32)  # what stands for the hash of the record before the first
+HEADS: Final = "heads"  # what another party's head is about; no job has this name
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC; seconds are enough to tell an approval's end
+_SALT = re.compile(r"[0-9a-f]{32}")  # 128 bits
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
@@ -33,8 +38,11 @@ class Record(BaseModel):
     """What a party did, in its place among all that it did.
 
     ``sequence`` counts from 1.  ``previous`` is the hash of the record before, `FIRST` at the first.
-    ``body`` is the action with its time, None where it is withheld; ``body_sha256`` the SHA-256 of its
-    canonical bytes.  ``signature`` is Ed25519 by the party over ("veilmatch/1/record-signature", hash).
+    ``about`` is the SHA-256 of ("veilmatch/1/record-about", party, sequence, previous, subject).  The subject is the
+    job's name, `HEADS` for another party's head, and 16 random bytes for all else.
+    ``body`` is the action with its time and a random salt of 16 bytes, None where it is withheld; ``body_sha256`` the
+    SHA-256 of its canonical bytes.  ``signature`` is Ed25519 by the party over
+    ("veilmatch/1/record-signature", hash).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +50,7 @@ class Record(BaseModel):
     party: str
     sequence: Sequence
     previous: Hash
+    about: Hash
     body: Mapping[str, object] | None
     body_sha256: Hash
     signature: Signature
@@ -58,13 +67,20 @@ class Record(BaseModel):
         now: datetime,
     ) -> Self:
         """Write down an action; ``now`` is an aware time, kept to the second."""
-        body = {"time": now.astimezone(UTC).strftime(_TIME), **action.model_dump(mode="json")}
+        about = _tag(party, sequence, previous, _subject(action) or secrets.token_bytes(16))
+        body = {
+            "time": now.astimezone(UTC).strftime(_TIME),
+            # Times and actions are few: without it a withheld body could be guessed from its hash.
+            "salt": secrets.token_hex(16),
+            **action.model_dump(mode="json"),
+        }
         content = _content(body)
-        digest = _digest(party, sequence, previous, content)
+        digest = _digest(party, sequence, previous, about, content)
         return cls(
             party=party,
             sequence=sequence,
             previous=previous.hex(),
+            about=about.hex(),
             body=body,
             body_sha256=content.hex(),
             signature=identity.sign(_signed(digest)).hex(),
@@ -89,10 +105,9 @@ class Record(BaseModel):
 
     @property
     def digest(self) -> bytes:
-        """The record's hash: SHA-256 of ("veilmatch/1/record", party, sequence, previous, body_sha256)."""
-        return _digest(
-            self.party, self.sequence, bytes.fromhex(self.previous), bytes.fromhex(self.body_sha256)
-        )
+        """The record's hash: SHA-256 of ("veilmatch/1/record", party, sequence, previous, about, body_sha256)."""
+        previous, about, content = map(bytes.fromhex, (self.previous, self.about, self.body_sha256))
+        return _digest(self.party, self.sequence, previous, about, content)
 
     @property
     def job(self) -> str | None:
@@ -100,30 +115,41 @@ class Record(BaseModel):
         job = None if self.body is None else self.body.get("job")
         return job if isinstance(job, str) else None
 
+    def is_about(self, subject: str) -> bool:
+        """Whether the record is about a job, by its name, or about `HEADS`: also where it is withheld."""
+        return self.about == _tag(self.party, self.sequence, bytes.fromhex(self.previous), subject).hex()
+
     def encode(self) -> bytes:
         """Return the line, without its line break."""
         # Not model_dump: this is the path of every chunk, and the fields are plain already.
         return canonical.encode(dict(self.__dict__))
 
     def withheld(self) -> Self:
-        """Return the record without its text: its hash is the same."""
+        """Return the record without its text, and so without its salt: its hash is the same."""
         return self.model_copy(update={"body": None})
 
     def read(self) -> tuple[datetime, Action] | None:
         """Return when what was done, None where it is withheld.
 
-        Raises ValueError for an action that is none of veilmatch_evidence.actions, or another spelling of one.
+        Raises ValueError for an action that is none of veilmatch_evidence.actions, or another spelling of one, and
+        where the record's tag is not that of its action.  Of an action that is about no job, no tag can be checked.
         """
         if self.body is None:
             return None
         fields = dict(self.body)
+        salt = fields.pop("salt", None)
+        if not (isinstance(salt, str) and _SALT.fullmatch(salt)):
+            raise ValueError("has no salt")
         try:
             time = datetime.strptime(str(fields.pop("time", "")), _TIME).replace(tzinfo=UTC)
             action = _actions.validate_python(fields)
         except ValueError:  # pydantic's is one
             raise ValueError("is no action that a log holds") from None
-        if {"time": time.strftime(_TIME), **action.model_dump(mode="json")} != self.body:
+        if {"time": time.strftime(_TIME), "salt": salt, **action.model_dump(mode="json")} != self.body:
             raise ValueError("is not the one spelling of its action")
+        subject = _subject(action)
+        if subject is not None and not self.is_about(subject):
+            raise ValueError("is tagged as being about something else than it is")
         return time, action
 
 
@@ -178,8 +204,21 @@ def _content(body: Mapping[str, object]) -> bytes:
     return hashlib.sha256(canonical.encode(body)).digest()
 
 
-def _digest(party: str, sequence: int, previous: bytes, content: bytes) -> bytes:
-    return hashlib.sha256(encode_tuple("veilmatch/1/record", party, sequence, previous, content)).digest()
+def _subject(action: Action) -> str | None:
+    """What an action is about: its job's name or `HEADS`; None where it is neither."""
+    subject: str | None = HEADS if isinstance(action, HeadSeen) else getattr(action, "job", None)
+    return subject
+
+
+def _tag(party: str, sequence: int, previous: bytes, subject: str | bytes) -> bytes:
+    # The place is hashed too: otherwise all records of one job had one tag, for those who do not know it to count.
+    encoded = encode_tuple("veilmatch/1/record-about", party, sequence, previous, subject)
+    return hashlib.sha256(encoded).digest()
+
+
+def _digest(party: str, sequence: int, previous: bytes, about: bytes, content: bytes) -> bytes:
+    encoded = encode_tuple("veilmatch/1/record", party, sequence, previous, about, content)
+    return hashlib.sha256(encoded).digest()
 
 
 def _signed(digest: bytes) -> bytes:

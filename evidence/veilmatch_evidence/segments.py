@@ -10,7 +10,7 @@ from veilmatch_evidence.actions import Action
 from veilmatch_evidence.errors import EvidenceRefusedError
 from veilmatch_evidence.package import log_name
 from veilmatch_evidence.reading import Package
-from veilmatch_evidence.records import FIRST, Record, verify_record
+from veilmatch_evidence.records import FIRST, HEADS, Record, verify_record
 from veilmatch_policy.directory import Directory
 
 A_co = TypeVar("A_co", bound=Action, covariant=True)
@@ -59,7 +59,7 @@ class Segment:
 
 
 def read_segment(package: Package, party: str, directory: Directory) -> Segment:
-    """Read and verify a party's piece: spelling, order, chain of hashes, every signature.
+    """Read and verify a party's piece: spelling, order, chain of hashes, every signature, and what is withheld.
 
     Raises EvidenceRefusedError naming the first line that is not as its party wrote it.
     """
@@ -73,6 +73,7 @@ def read_segment(package: Package, party: str, directory: Directory) -> Segment:
             record = Record.decode(line)
             _require_next(record, party, records[-1] if records else None)
             verify_record(record, directory.identity(party))
+            _require_text(record, package.index.job)
             read = record.read()
         except ValueError as error:
             raise package.refused(name, str(error), number) from None
@@ -97,3 +98,13 @@ def _require_next(record: Record, party: str, before: Record | None) -> None:
             raise ValueError("is the first record and names one before it")
     elif (record.sequence, bytes.fromhex(record.previous)) != (before.sequence + 1, before.digest):
         raise ValueError("does not follow the record before it: one was removed, repeated or moved")
+
+
+def _require_text(record: Record, job: str) -> None:
+    """Raise ValueError where a record is withheld that evidence of ``job`` must hold."""
+    if record.body is not None:
+        return
+    if record.is_about(job):
+        raise ValueError("is withheld although it is about this job")
+    if record.is_about(HEADS):
+        raise ValueError("is withheld although it holds the head of another party's log")

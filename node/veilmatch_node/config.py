@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -10,7 +11,9 @@ from pydantic import Field, model_validator
 from veilmatch_transport.settings import Federation, Section, Tls, Unlock
 
 _ADDRESS = r"^(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+_HOST = r"^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_EVERY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104  compared with, not listened on
 
 
 class Keys(Section):
@@ -52,6 +55,7 @@ class ConsoleSettings(Section):
     listen: Annotated[str, Field(pattern=_ADDRESS)]  # host:port, [host]:port for IPv6
     certificate: Path | None = None  # PEM, with key: HTTPS; needed unless the host is this machine's loopback
     key: Path | None = None
+    hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = ()  # further names of the page, without port
     accounts: Path  # who may log in, made by `veilmatch node account add`
     officer_key: Path | None = None  # the officer's encrypted key; None: decisions are signed elsewhere
 
@@ -64,11 +68,29 @@ class ConsoleSettings(Section):
             raise ValueError(f"without certificate and key the page is for {' or '.join(_LOOPBACK)} only")
         return self
 
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if not self.names:
+            raise ValueError(f"{self.listen} is no name; say in hosts how officers' browsers name the page")
+        return self
+
     @property
     def address(self) -> tuple[str, int]:
         """Host, without brackets, and port."""
         host, _, port = self.listen.rpartition(":")
         return host.removeprefix("[").removesuffix("]"), int(port)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Hosts under which the page is reached, as browsers write them: in lower case, IPv6 in brackets."""
+        host, _ = self.address
+        own = _LOOPBACK if host in _LOOPBACK else (host,)
+        return frozenset(map(_in_header, (*own, *self.hosts))).difference(_EVERY_ADDRESS)
+
+
+def _in_header(host: str) -> str:
+    """Write a host as a Host header has it (RFC 9110, 7.2).  Raises ValueError for what is no IPv6 address."""
+    return f"[{ip_address(host.strip('[]'))}]" if ":" in host else host.lower()
 
 
 class NodeConfig(Section):

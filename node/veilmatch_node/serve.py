@@ -77,6 +77,8 @@ def serve(path: Path) -> None:
                 directory_version=directory.version,
             )
         )
+        if keys.officer is not None:
+            _log.warning("this machine decides in the officer's name: keys.officer is set", node=config.name)
         data = DataFolder(catalog, config.data.folder, config.data.databases)
         rules = Rules(**config.budget.model_dump())
         rights = Rights(

@@ -210,7 +210,10 @@ def catalog_entries(
     """
     tables = {column.table for column in columns} | {table.name for table in counted}
     if register and catalog.household is not None:
-        tables.add(catalog.household[0].name)
+        table, household = catalog.household
+        tables.add(table.name)
+        listed = table.columns.get(household.column)
+        columns = columns if listed is None or listed in columns else (*columns, listed)
     entries = {
         "columns": {column.name: column.model_dump(mode="json") for column in columns},
         "tables": {

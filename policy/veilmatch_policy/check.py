@@ -137,6 +137,13 @@ def bind_questions(
                     elsewhere=elsewhere,
                     scope=question.scope,
                 )
+            if not (bound[number].columns or bound[number].counted):
+                # It would make its department another one that is asked, and stand alone: never would not see it.
+                raise PolicyRefusedError(
+                    question.place,
+                    f"reads nothing of {catalog.department}, so it is the same for everybody",
+                    "name a column, or leave it out",
+                )
             for column in bound[number].columns:
                 _may_be_asked(policy, catalog, column, question.place)
             for table in bound[number].counted:

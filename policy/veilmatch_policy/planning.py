@@ -6,7 +6,7 @@ from datetime import date
 
 from veilmatch_policy.catalog import LARGEST_HOUSEHOLD
 from veilmatch_policy.errors import PolicyRefusedError
-from veilmatch_policy.plan import Declarations, Plan
+from veilmatch_policy.plan import Amount, Declarations, Plan
 from veilmatch_policy.policy import Policy
 from veilmatch_policy.questions import ask
 from veilmatch_policy.terms import Terms
@@ -36,6 +36,7 @@ def derive_plan(
         )
     if len({policy.dealer for policy in policies if policy.dealer is not None}) > 1:
         raise _not_together(policies)
+    _require_same_limits(plan)
     taken = dict.fromkeys(plan.contributors, "is asked something")
     registrars = {policy.household.department for policy in policies if policy.household is not None}
     taken |= {name: "keeps the register" for name in (register, *registrars) if name is not None}
@@ -69,6 +70,30 @@ def plan_terms(policies: Sequence[Policy], declarations: Declarations, *, refere
         terms=terms.terms,
         policies=planned,
     )
+
+
+def _require_same_limits(plan: Plan) -> None:
+    """Refuse policies that beside each other would mean something else than each by itself.
+
+    How large an amount without a declared range may be before it is unknown, the sum decides that it is part of.
+    """
+    seen: dict[int, int] = {}
+    for number, planned in enumerate(plan.policies):
+        own: dict[int, int] = {}
+        for term in plan.terms_of(number):
+            for _, part in plan.terms[term].parts:
+                if isinstance(part, Amount):
+                    for question, factor, limit in zip(
+                        part.questions, part.factors, part.limits, strict=True
+                    ):
+                        own[question] = min(limit // abs(factor), own.get(question, limit))
+        for question, limit in own.items():
+            if seen.setdefault(question, limit) != limit:
+                raise PolicyRefusedError(
+                    f"{planned.policy.name}: {plan.questions[question].place}",
+                    "has no declared range, and another policy of the job leaves it more or less room",
+                    "submit them one by one, or have a range declared in the catalog",
+                )
 
 
 def _not_together(policies: Sequence[Policy]) -> PolicyRefusedError:

@@ -4,6 +4,7 @@ A stock loader turns 0.1 into a float, 010100 into 4160 and ``no`` into false; a
 kilobyte into gigabytes.  Here a document is mappings, lists and strings, as they were written.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,10 @@ class Tree:
         return f"{self.where}:{self.lines[steps]}" if steps else self.where
 
 
+# Line ends that only some programs show, marks without width, and marks that turn the direction of writing.
+_HIDDEN = re.compile("[\u0085\u2028\u2029\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]|\r(?!\n)")
+
+
 def parse(data: bytes, where: str, refuse: type[PolicyError]) -> Tree:
     """Read one YAML document whose root is a mapping.
 
@@ -47,6 +52,14 @@ def parse(data: bytes, where: str, refuse: type[PolicyError]) -> Tree:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise refuse(f"{where}:{line}", "the text is not UTF-8", "save the file as UTF-8") from None
+    hidden = _HIDDEN.search(text)
+    if hidden is not None:
+        line = text[: hidden.start()].count("\n") + 1
+        raise refuse(
+            f"{where}:{line}",
+            f"holds the invisible character U+{ord(hidden[0]):04X}, which would show another text than is read",
+            "take it out",
+        )
     try:
         return _Builder(text, where, refuse).tree()
     except yaml.MarkedYAMLError as error:

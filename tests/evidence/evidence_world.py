@@ -242,7 +242,7 @@ class World:
         lines = []
         for body in edit([dict(record.body) for record in records]):
             time = datetime.strptime(body["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-            fields = {key: value for key, value in body.items() if key != "time"}
+            fields = {key: value for key, value in body.items() if key not in {"time", "salt"}}
             action = getattr(actions, "".join(word.title() for word in body["action"].split("-")))(**fields)
             record = Record.make(party, sequence, previous, action, self.identities[party], now=time)
             sequence, previous = sequence + 1, record.digest

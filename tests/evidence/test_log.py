@@ -1,8 +1,10 @@
 """A party's log: an unbroken chain on disk, safe for threads and processes, and nothing once it cannot be written."""
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -15,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from veilmatch_crypto import IdentityKey, SignatureRefusedError
-from veilmatch_evidence.actions import Closed, Contributed, HeadSeen, Linked, Started
+from veilmatch_evidence.actions import Closed, Contributed, Disclosed, HeadSeen, Linked, Refused, Started
 from veilmatch_evidence.errors import EvidenceRefusedError, LogError
 from veilmatch_evidence.log import EvidenceLog
-from veilmatch_evidence.records import FIRST, Head, Record, verify_head, verify_record
+from veilmatch_evidence.records import FIRST, HEADS, Head, Record, verify_head, verify_record
+from veilmatch_policy import canonical
 
 KEY = IdentityKey.from_bytes(bytes(range(32)))
 MANIFEST = "ab" * 32
@@ -94,7 +97,7 @@ def changed(lines, number, **fields):
 def test_a_log_that_is_not_as_it_was_written_does_not_open(tmp_path):
     path = tmp_path / "log.jsonl"
     lines = filled(path)
-    other = filled(tmp_path / "other.jsonl")
+    other = filled(tmp_path / "other.jsonl")  # the same actions; their salts are others
     edits = {
         "removed": (lines[:1] + lines[2:], "record 2 does not continue"),
         "first removed": (lines[1:], "record 1 does not continue"),
@@ -115,9 +118,6 @@ def test_a_log_that_is_not_as_it_was_written_does_not_open(tmp_path):
             "record 5 is not signed by tax",
         ),
     }
-    # Time is part of the hash: where the two logs were made in one second, the exchanged line is the same.
-    if other == lines:
-        del edits["exchanged"]
     for content, said in edits.values():
         path.write_bytes(b"".join(content))
         with pytest.raises(LogError, match=said) as refused:
@@ -214,6 +214,70 @@ def test_the_part_of_a_job_withholds_what_is_not_its_own(tmp_path):
     assert opened(tmp_path / "log.jsonl").of_job(f"{2:032x}") == b"".join(
         record.encode() + b"\n" for record in part
     )
+
+
+def test_a_withheld_record_is_tagged_for_whoever_knows_its_job_and_for_nobody_else():
+    head = Head.make("office", 7, bytes(32), IdentityKey.generate())
+    actions = (closed(1), closed(1), closed(2), head.seen(), Refused(job=f"{1:032x}", rule="data"))
+    others = (Refused(job=None, rule="data"), Disclosed(), Disclosed())
+    records, previous = [], FIRST
+    for number, action in enumerate((*actions, *others), 1):
+        made = Record.make("tax", number, previous, action, KEY, now=NOW)
+        records.append(made.withheld())
+        previous = made.digest
+    assert [record.is_about(f"{1:032x}") for record in records] == [
+        *[True] * 2,
+        *[False] * 2,
+        True,
+        *[False] * 3,
+    ]
+    assert [record.is_about(HEADS) for record in records] == [number == 3 for number in range(8)]
+    assert (
+        len({record.about for record in records}) == 8
+    )  # nobody counts the records of a job it does not know
+    again = Record.make("tax", 8, bytes.fromhex(records[7].previous), Disclosed(), KEY, now=NOW)
+    assert again.about != records[7].about
+
+
+def test_a_record_states_what_its_action_is_about():
+    head = Head.make("office", 7, bytes(32), IdentityKey.generate())
+    made = {
+        action.action: Record.make("tax", 1, FIRST, action, KEY, now=NOW)
+        for action in (closed(1), head.seen(), Disclosed())
+    }
+    tags = {record.about for record in made.values()} | {
+        Record.make("tax", 1, FIRST, closed(2), KEY, now=NOW).about,
+        Record.make("tax", 2, FIRST, closed(1), KEY, now=NOW).about,
+        Record.make("tax", 1, bytes([1] * 32), closed(1), KEY, now=NOW).about,
+        Record.make("police", 1, FIRST, closed(1), KEY, now=NOW).about,
+    }
+    assert len(tags) == 7
+    for action in ("closed", "head-seen"):
+        for about in tags - {made[action].about}:
+            changed = made[action].model_copy(update={"about": about})
+            assert changed.digest != made[action].digest
+            with pytest.raises(ValueError, match="about something else"):
+                changed.read()
+    made["disclosed"].read()
+
+
+def test_a_withheld_body_cannot_be_guessed_from_its_hash():
+    made = [Record.make("tax", 1, FIRST, Disclosed(), KEY, now=NOW) for _ in range(2)]
+    salts = {record.body["salt"] for record in made}
+    assert len(salts) == 2
+    assert all(re.fullmatch(r"[0-9a-f]{32}", salt) for salt in salts)
+    guess = {name: value for name, value in made[0].body.items() if name != "salt"}
+    assert guess == {"time": "2026-01-02T03:04:05Z", "action": "disclosed"}  # both are easily had
+    assert hashlib.sha256(canonical.encode(guess)).hexdigest() != made[0].body_sha256
+    assert made[0].body_sha256 != made[1].body_sha256
+    withheld = made[0].withheld()
+    assert made[0].body["salt"].encode() not in withheld.encode()
+    assert withheld.digest == made[0].digest
+    for salt in (None, 1, "", "0" * 31, "A" * 32, "0" * 32 + "\n"):
+        with pytest.raises(ValueError, match="has no salt"):
+            made[0].model_copy(update={"body": {**made[0].body, "salt": salt}}).read()
+    with pytest.raises(ValueError, match="has no salt"):
+        made[0].model_copy(update={"body": guess}).read()
 
 
 def test_what_is_no_action_is_no_record(tmp_path):
@@ -338,7 +402,7 @@ def test_records_hold_only_what_the_actions_hold(tmp_path):
     log.append(Contributed(job="0" * 32, manifest=MANIFEST, outcome=1, chunk=2, sha256=MANIFEST))
     log.append(HeadSeen(party="x", sequence=0, digest=MANIFEST, signature="0" * 128))
     bodies = [json.loads(line)["body"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [set(body) - {"time", "action"} for body in bodies] == [
+    assert [set(body) - {"time", "salt", "action"} for body in bodies] == [
         {"epoch", "linkage", "slots"},
         {"job", "manifest", "outcome", "chunk", "sha256"},
         {"party", "sequence", "digest", "signature"},

@@ -7,11 +7,13 @@ import shutil
 import gmpy2
 import numpy as np
 import pytest
-from evidence_world import OFFICE, at, copy_of, refused
+from evidence_world import NODES, OFFICE, at, copy_of, refused
 
 from veilmatch_crypto import generate
+from veilmatch_evidence import actions
 from veilmatch_evidence.errors import EvidenceRefusedError
-from veilmatch_evidence.package import DIGESTS, MANIFEST
+from veilmatch_evidence.package import DIGESTS, MANIFEST, log_name
+from veilmatch_evidence.records import Record
 from veilmatch_evidence.replay import replay
 from veilmatch_evidence.verify import verify
 from veilmatch_policy import canonical
@@ -112,6 +114,47 @@ def test_exchanged_ciphertexts_that_only_the_coordinator_signed_again(world, tmp
     assert exchanged(product).startswith("logs/welfare.jsonl:")  # the recipient logged what it opened
     assert exchanged(mine).startswith("logs/")  # and the contributor what it sent
     assert "office showed housing another record" in exchanged(blank)  # and everybody how far the log was
+
+
+def withhold(world, package, kind, party):
+    """The coordinator withholds a department's records of one kind and lists the file anew: how the first is named."""
+    path = package / log_name(party)
+    records = [Record.decode(line) for line in path.read_bytes().splitlines()]
+    kinds = [record.body and record.body["action"] for record in records]
+    assert kind in kinds
+    left = [
+        record.withheld() if kind == found else record for record, found in zip(records, kinds, strict=True)
+    ]
+    path.write_bytes(b"".join(record.encode() + b"\n" for record in left))
+    world.resign(package)
+    return f"{path}:{kinds.index(kind) + 1}: is withheld although it "
+
+
+def test_a_coordinator_that_rewrites_its_log_and_withholds_what_others_saw_of_it(world, package):
+    def somebody_else(bodies):
+        return [body | {"operator": "somebody"} if "operator" in body else body for body in bodies]
+
+    world.relog(package, OFFICE, somebody_else)
+    world.resign(package)
+    assert "office showed housing another record" in refused(package)
+    # Which departments saw the old head is in records that are nobody's job: they must stay all the same.
+    named = [withhold(world, package, "head-seen", party) for party in reversed(NODES)][-1]
+    assert refused(package).startswith(f"{named}holds the head of another party's log")
+
+
+def test_a_coordinator_that_withholds_refusals_of_the_job(world, tmp_path):
+    def refuse(contributed):
+        log = world.logs["tax"]
+        log.append(actions.Refused(job=contributed.job, rule="runs"))
+        log.append(actions.Refused(job=None, rule="runs"))
+        log.append(actions.Disclosed())
+        return contributed
+
+    package = world.run(tmp_path / "out", at("tax: contributed", refuse))
+    (verified,) = verify(package)
+    assert verified.withheld == 8  # of 12: four refusals are the job's
+    named = withhold(world, package, "refused", "tax")
+    assert refused(package).startswith(f"{named}is about this job")
 
 
 def test_signatures_of_other_files(world, package):

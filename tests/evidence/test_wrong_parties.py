@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 from evidence_world import DEALER, OFFICE, RECIPIENT, World, at, refused
 
-from veilmatch_crypto import generate
+from veilmatch_crypto import encode_tuple, generate
 from veilmatch_evidence import actions
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_evidence.package import APPROVALS, DIGESTS, MANIFEST, REPORT, log_name
@@ -76,6 +76,10 @@ def use(**changes):
 
 def debit(**changes):
     return lambda debits: [{**debits[0], **changes}]
+
+
+def lines_of(records):
+    return b"".join(record.encode() + b"\n" for record in records)
 
 
 def saying(action):
@@ -273,14 +277,47 @@ def test_approvals_that_are_not_their_officers(world, package):
 
 
 def test_a_withheld_record_is_missed(world, package):
-    path = package / log_name("tax")
-    records = [Record.decode(line) for line in path.read_bytes().splitlines()]
-    for number, record in enumerate(records):
-        if record.job is not None:  # the coordinator could leave out a head: it says nothing of the job
+    for party in ("tax", OFFICE):
+        path = package / log_name(party)
+        data = path.read_bytes()
+        records = [Record.decode(line) for line in data.splitlines()]
+        for number, record in enumerate(records):
             left = [*records[:number], record.withheld(), *records[number + 1 :]]
-            path.write_bytes(b"".join(each.encode() + b"\n" for each in left))
+            path.write_bytes(lines_of(left))
             world.resign(package)
-            assert refused(package).startswith(f"{path}:")
+            line = refused(package)
+            assert line.startswith(f"{path}:{number + 1}: is withheld although it ")
+            assert ("about this job" if record.job else "the head of another party's log") in line
+        path.write_bytes(data)
+
+
+def test_a_department_that_tags_a_record_as_something_else(world, package):
+    path = package / log_name("tax")
+    *before, last = (Record.decode(line) for line in path.read_bytes().splitlines())
+    other = Record.make(
+        "tax",
+        last.sequence,
+        bytes.fromhex(last.previous),
+        actions.Disclosed(),
+        world.identities["tax"],
+        now=datetime.now(UTC),
+    )
+    tagged = last.model_copy(update={"about": other.about})
+
+    def keep(record):
+        path.write_bytes(lines_of([*before, record]))
+        world.resign(package)
+        return refused(package)
+
+    # Without its key, whoever packs the evidence cannot tag the record so that it may be withheld.
+    for record in (tagged, tagged.withheld()):
+        assert keep(record).startswith(f"{path}:{last.sequence}: is not signed by tax")
+    signed = encode_tuple("veilmatch/1/record-signature", tagged.digest)
+    tagged = tagged.model_copy(update={"signature": world.identities["tax"].sign(signed).hex()})
+    assert keep(tagged).startswith(
+        f"{path}:{last.sequence}: is tagged as being about something else than it is"
+    )
+    assert "does not say that tax erased the job's keys" in keep(tagged.withheld())
 
 
 def test_documents_of_another_job(world, package, tmp_path):

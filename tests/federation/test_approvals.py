@@ -330,3 +330,23 @@ def test_an_approval_that_is_not_the_nodes_own_is_not_believed_by_the_coordinato
         pytest.raises(JobError, match="another department's"),
     ):
         federation.run(POLICY)
+
+
+def test_a_refusal_between_keys_and_manifest_stops_the_job(federation):
+    waits(federation, "social", "tax")
+    federation.decide()
+    tax = federation.nodes["tax"]
+    with led(federation, POLICY) as office:
+        office.ask_all()
+        [held] = tax.desk.decisions()
+        refusal_of = Decision(
+            kind="refuse",
+            name=new_name(),
+            request=held.decision.request,
+            decided=datetime.now(UTC),
+            by="officer",
+            reason="thought better of it",
+        )
+        tax.desk.take(sign_decision(refusal_of, tax.keys.officer).encode())
+        with refusal("was refused since it was approved"):
+            office.accept_all()

@@ -128,17 +128,19 @@ def test_the_number_of_sessions_is_bounded(accounts):
     assert sessions.find(tokens[0], touch=True)
 
 
-def test_attempts_are_forgotten_in_time():
+def test_attempts_are_counted_before_they_succeed_and_forgotten_in_time():
     clock = Clock()
     attempts = Attempts(60, clock)
-    for _ in range(3):
-        attempts.failed(("li",), ("address",))
-    assert not attempts.allowed(("li",), 3)
-    attempts.succeeded(("li",))
-    assert attempts.allowed(("li",), 3)
-    assert not attempts.allowed(("address",), 3)
+    limits = {("li",): 3, ("address",): 5}
+    assert [attempts.begin(limits) for _ in range(4)] == [True, True, True, False]
+    assert attempts.begin({("address",): 4})  # the one that was refused counts nowhere
+    # Who succeeds has a name's attempts forgotten, and of the address's its own.
+    attempts.succeeded(("li",), ("address",), ("of another window",))
+    assert [attempts.begin(limits) for _ in range(3)] == [True, True, False]
+    assert not attempts.begin({("address",): 5})
     clock.now += 61
-    assert attempts.allowed(("address",), 1)
+    assert attempts.begin({("address",): 1})
+    assert attempts.begin({("li",): 1})
 
 
 def settings(**stated):
@@ -151,13 +153,31 @@ def test_without_https_the_page_is_for_this_machine_only():
     for listen in ("0.0.0.0:1", "10.0.0.1:1", "[::]:1", "tax.example:1"):
         with pytest.raises(ValidationError, match="without certificate and key"):
             settings(listen=listen)
-        assert settings(listen=listen, certificate="c.pem", key="k.pem")
+        assert settings(listen=listen, certificate="c.pem", key="k.pem", hosts=["page.example"])
     with pytest.raises(ValidationError, match="go together"):
         settings(certificate="c.pem")
     for listen in ("8443", "127.0.0.1", "::1:8443", "a b:1"):
         with pytest.raises(ValidationError):
             settings(listen=listen)
     assert settings(listen="[::1]:8443").address == ("::1", 8443)
+
+
+def test_the_names_of_the_page():
+    loopback = {"localhost", "127.0.0.1", "[::1]"}
+    for listen in ("127.0.0.1:1", "localhost:1", "[::1]:1"):
+        assert settings(listen=listen).names == loopback
+    assert settings(hosts=["Page.example", "[FE80:0::1]"]).names == {*loopback, "page.example", "[fe80::1]"}
+    https = {"certificate": "c.pem", "key": "k.pem"}
+    assert settings(listen="Tax.example:1", **https).names == {"tax.example"}
+    assert settings(listen="10.0.0.1:1", hosts=["tax.example"], **https).names == {"10.0.0.1", "tax.example"}
+    # No browser calls a page by the address that stands for all.
+    for listen in ("0.0.0.0:1", "[::]:1", "[0::0]:1"):
+        assert settings(listen=listen, hosts=["tax.example"], **https).names == {"tax.example"}
+        with pytest.raises(ValidationError, match="say in hosts how"):
+            settings(listen=listen, **https)
+    for host in ("", "*", "*.example", "tax.example:1", "https://tax.example", "税.example", "[:::]"):
+        with pytest.raises(ValidationError):
+            settings(hosts=[host])
 
 
 def test_a_node_without_the_page_loads_none_of_its_libraries():

@@ -64,6 +64,7 @@ def served(tmp_path_factory):
         listen="127.0.0.1:0",
         certificate=chain,
         key=key,
+        hosts=("page.tax.example",),
         accounts=folder / "accounts.toml",
         officer_key=world.officer_key,
     )
@@ -201,6 +202,26 @@ def test_the_server_speaks_https_only_and_says_little(served):
         assert long.status_code == 400
     with httpx2.Client() as client, pytest.raises(httpx2.RemoteProtocolError):
         client.get(base.replace("https", "http"))
+
+
+def test_the_page_is_served_under_its_own_names_only(served):
+    _, base = served
+    port = base.rpartition(":")[2]
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with httpx2.Client(verify=trusting) as client:
+
+        def asked_for(host):
+            return client.get(f"{base}/login", headers={"Host": host})
+
+        own = ("localhost", "LOCALHOST", "127.0.0.1", "[::1]", "page.tax.example")
+        for host in (*own, *(f"{name}:{port}" for name in own)):
+            assert asked_for(host).status_code == 200, host
+        others = ("evil.example", "localhost.evil.example", "evil.page.tax.example", "10.0.0.1", "::1")
+        for host in ("", *others, *(f"{name}:{port}" for name in others)):
+            answer = asked_for(host)
+            assert answer.status_code == 421, host
+            assert "console.hosts" in answer.text
 
 
 def refused(settings, desk):

@@ -1,10 +1,14 @@
 """The officer's page without a browser: who gets in, forms, headers, escaping, decisions, refusals."""
 
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from console_world import HOUSEHOLDS, NEWER, PASSPHRASE, PASSWORD, POLICY, SIMILAR, Browser, form_token, world
+from starlette.testclient import TestClient
 
 from veilmatch_crypto import IdentityKey, Passphrase
 from veilmatch_node.console import pages
@@ -105,6 +109,76 @@ def test_attempts_to_log_in_are_limited_by_name_and_address(desk):
     for number in range(10):
         browser.post("/login", name=f"other{number}", password=PASSWORD)
     one_line(Browser(app).post("/login", name="wang", password=PASSWORD), 429)
+
+
+def test_attempts_to_log_in_are_limited_by_name_over_all_addresses(desk):
+    app = desk.app()
+
+    def at(address):
+        browser = Browser(app)
+        browser.client = TestClient(
+            app, base_url="http://testserver", follow_redirects=False, client=(address, 1)
+        )
+        return browser
+
+    for number in range(4):
+        guessing = at(f"10.0.0.{number}")
+        for _ in range(5):
+            assert guessing.post("/login", name="li", password="wrong password").status_code == 401
+        # Until it has had too many, an officer elsewhere gets in, which gives nobody further guesses.
+        if number < 3:
+            at("10.0.1.1").log_in()
+    one_line(at("10.0.1.1").post("/login", name="li", password=PASSWORD), 429)
+    at("10.0.1.1").log_in("wang")
+
+
+def at_once(many, do):
+    """The statuses of as many answers to requests that begin together."""
+    begin = threading.Barrier(many)
+
+    def one(_):
+        begin.wait()
+        return do().status_code
+
+    with ThreadPoolExecutor(many) as threads:
+        return sorted(threads.map(one, range(many)))
+
+
+class Slow:
+    """A function that takes its time, and how often it was called, and at most at once."""
+
+    def __init__(self, function):
+        self.function = function
+        self.calls = self.now = self.most_at_once = 0
+        self.guard = threading.Lock()
+
+    def __call__(self, *arguments):
+        with self.guard:
+            self.calls += 1
+            self.now += 1
+            self.most_at_once = max(self.most_at_once, self.now)
+        time.sleep(0.1)
+        with self.guard:
+            self.now -= 1
+        return self.function(*arguments)
+
+
+def test_guesses_that_come_at_once_are_limited_too(desk, monkeypatch):
+    slow = Slow(desk.accounts.check)
+    monkeypatch.setattr(desk.accounts, "check", slow)
+    browser = Browser(desk.app())
+    token = form_token(browser.get("/login").text)
+    statuses = at_once(12, lambda: browser.post("/login", token=token, name="li", password="wrong password"))
+    assert (statuses, slow.calls) == ([401] * 5 + [429] * 7, 5)
+
+
+def test_only_a_form_logs_in(desk):
+    browser = Browser(desk.app())
+    cross_site = {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}
+    for _ in range(21):
+        assert browser.client.head("/login", headers=cross_site).status_code == 200
+    browser.log_in()
+    assert browser.client.head("/login").headers["location"] == "/requests"
 
 
 def test_a_session_ends_with_idleness_but_not_for_the_page_itself(desk):
@@ -384,6 +458,18 @@ def test_guesses_of_the_passphrase_are_limited(opened):
         assert browser.post(f"/requests/{digest}/approve", **said, passphrase="another").status_code == 422
     one_line(browser.post(f"/requests/{digest}/approve", **said, passphrase=PASSPHRASE), 429)
     assert opened.desk.decisions() == []
+
+
+def test_guesses_of_the_passphrase_that_come_at_once_are_limited_and_made_one_by_one(opened, monkeypatch):
+    slow = Slow(pages.read_secret)
+    monkeypatch.setattr(pages, "read_secret", slow)
+    [digest] = opened.ask(POLICY)
+    browser = Browser(opened.app()).log_in()
+    token = form_token(browser.get("/budgets").text)
+    form = {"runs": "1", "expires": LATER, "passphrase": "another"}
+    statuses = at_once(8, lambda: browser.post(f"/requests/{digest}/approve", token=token, **form))
+    assert (statuses, slow.calls) == ([422] * 5 + [429] * 3, 5)
+    assert slow.most_at_once == 1  # each takes the memory of a scrypt
 
 
 def test_a_reader_and_a_node_without_the_key_decide_nothing(opened):

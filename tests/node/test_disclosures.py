@@ -139,7 +139,7 @@ def test_of_the_question_the_log_keeps_that_one_was_answered(federation):
     answer(federation, "tax", EVERYWHERE)
     answer(federation, "tax", NOWHERE)
     after = list(federation.nodes["tax"].log.records())[len(before) :]
-    assert [record.body.keys() for record in after] == [{"time", "action"}] * 2
+    assert [record.body.keys() for record in after] == [{"time", "salt", "action"}] * 2
     assert {record.body["action"] for record in after} == {"disclosed"}
 
 

@@ -3,11 +3,12 @@
 # ruff: noqa: E501  a message is read, and searched for, on one line
 
 from collections.abc import Mapping
+from datetime import date
 
 import pytest
 from policy_world import POLICE, POLICY, REFERENCE_DATE, SOCIAL, TAX, catalogs, changed, policy
 
-from veilmatch_policy.catalog import Catalog
+from veilmatch_policy.catalog import Catalog, parse_catalog
 from veilmatch_policy.check import (
     EXTRA_DEALER,
     CheckedPolicy,
@@ -20,6 +21,7 @@ from veilmatch_policy.check import (
 )
 from veilmatch_policy.declarations import AmountEntry, DepartmentEntry
 from veilmatch_policy.errors import PolicyRefusedError
+from veilmatch_policy.policy import parse_policy
 from veilmatch_policy.questions import ask
 
 LOW_WAGE = "conditions.low-wage.where"
@@ -358,3 +360,41 @@ def test_the_dealer_is_held_against_linear_policies_too() -> None:
         "top-up: dealer: tax is asked something"
     )
     assert check(changed(POLICY, "version: 1", "dealer: dealer")).plan.dealer is None
+
+
+@pytest.mark.parametrize("text", ["1 = 1", ":line > 3", "NOT (2 < 1)"])
+def test_a_condition_that_reads_nothing_is_refused(text):
+    """It would stand beside another department's, whose answer could then be read off although alone: never."""
+    policy = f"""
+policy: hidden
+recipient: social
+parameters: {{line: {{value: 4}}}}
+conditions:
+  a: {{department: tax, where: "wage > 3"}}
+  b: {{department: housing, where: "{text}"}}
+"""
+    catalogs = {
+        name: parse_catalog(
+            f"department: {name}\ntables:\n  t: {{source: t.csv, id: i, identifier: opaque, "
+            f"columns: {{{column}: {{type: integer}}}}}}".encode(),
+            name,
+        )
+        for name, column in (("tax", "wage"), ("housing", "rent"), ("social", "own"))
+    }
+    with pytest.raises(PolicyRefusedError, match="reads nothing of housing"):
+        check_policy(parse_policy(policy.encode(), "policy"), catalogs, date(2026, 1, 1))
+
+
+def test_who_has_a_row_is_refused_where_nothing_of_the_table_is_shared_and_never_stands_alone():
+    text = "department: tax\ntables:\n  t: {{source: t.csv, rows: many, id: i, identifier: opaque, columns: {{w: {{type: integer, {}}}}}}}"
+    social = parse_catalog(
+        text.replace("tax", "social").replace("w:", "own:").format("release: open").encode(), "s"
+    )
+    policy = parse_policy(
+        b"policy: p\nrecipient: social\nconditions:\n  a: {department: tax, where: 'count(*) > 1'}\n",
+        "policy",
+    )
+    for release, match in (("release: never", "is not shared"), ("release: open", "alone: never")):
+        catalogs = {"tax": parse_catalog(text.format(release).encode(), "t"), "social": social}
+        with pytest.raises(PolicyRefusedError, match=match):
+            check_policy(policy, catalogs, date(2026, 1, 1))

@@ -25,6 +25,7 @@ def similar(changed):
 @pytest.mark.parametrize(
     ("was", "is_"),
     [
+        ("rent < 8", "( Rent<8 )"),  # another spelling of all of it
         ("rent < 8", "rent < 7"),  # another bound
         ("policy: aid", "policy: other"),  # the same under another name
         ("  rent: {", "  flat: {"),  # a condition under another name
@@ -58,3 +59,20 @@ def test_policies_that_differ_in_more(changes):
         assert was in text
         text = text.replace(was, is_)
     assert not similar(text)
+
+
+@pytest.mark.parametrize(
+    ("was", "is_"),
+    [
+        ("rent < 8", "rent<8"),
+        ("rent < 8", "(rent) < (8)"),
+        ("rent < 8", "RENT < 8"),
+        ('"rent < 8"}', '"rent < 8", unknown: fail}'),
+        ("[5, 9]", "[5.0, 9.00]"),
+        ("  rent: {", "  flat: {"),
+    ],
+)
+def test_another_spelling_hides_no_likeness(was, is_):
+    """Each beside another condition: were the spelling another condition, two would differ."""
+    assert was in POLICY
+    assert similar(POLICY.replace(was, is_).replace('among: "own > 0"', 'among: "own > 1"'))

@@ -40,7 +40,7 @@ def console_app(console: Console) -> ASGIApp:
         routes=[
             Route("/", _start),
             route("/login", pages.login, by="anybody"),
-            route("/login", pages.login, by="anybody", post=True),
+            route("/login", pages.log_in, by="anybody", post=True),
             route("/logout", pages.logout, post=True),
             route("/language/{language:str}", pages.language, by="anybody"),
             route("/requests", pages.requests),

@@ -1,6 +1,7 @@
 """What holds for every request and answer of the page, whatever it is about."""
 
-from collections.abc import MutableMapping
+import re
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,6 +30,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _TOO_LARGE = "veilmatch: the request is too large"
+_OTHER_NAME = "veilmatch: this page has another name; use that one, or add this one to console.hosts"
+_PORT = re.compile(r":[0-9]*\Z")
 _ONE_YEAR = "max-age=31536000"
 
 
@@ -56,6 +59,25 @@ class Guard:
             await refusal(scope, receive, sending)
             return
         await self._app(scope, _Limited(receive), sending)
+
+
+class NamedHosts:
+    """ASGI middleware: refuses requests for a host that is not the page's.
+
+    Whoever makes a name of theirs point to this machine (DNS rebinding) has its page read ours as their own.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        """Wrap an application; ``names``: hosts as a Host header has them, without port, in lower case."""
+        self._app = app
+        self._names = frozenset(names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if _PORT.sub("", Headers(scope=scope).get("host", "")).lower() in self._names:
+            await self._app(scope, receive, send)
+        else:
+            await PlainTextResponse(_OTHER_NAME, 421)(scope, receive, send)
 
 
 class _Limited:

@@ -15,8 +15,9 @@ from veilmatch_policy.approvals import LONGEST_REASON
 from veilmatch_policy.words import LANGUAGES
 from veilmatch_transport import SettingsError, read_secret
 
-_FAILURES = 5  # for one name or one officer's passphrase, in a quarter of an hour
+_FAILURES = 5  # for one name from one address, or one officer's passphrase, in a quarter of an hour
 _FAILURES_OF_AN_ADDRESS = 20
+_FAILURES_OF_A_NAME = 20  # from all addresses: whoever has many of them has no more guesses
 _USUAL_DAYS = 90  # of an approval
 _MOST_RUNS = 1000
 
@@ -24,28 +25,27 @@ _log = structlog.get_logger(__name__)
 
 
 def login(visit: Visit) -> Response:
-    """Show the form, or open a session."""
-    if visit.request.method == "GET":
-        return (
-            visit.go_to("/requests")
-            if visit.session is not None
-            else visit.page("login.html", {"refused": None})
-        )
+    """Show the form to log in with."""
+    if visit.session is not None:
+        return visit.go_to("/requests")
+    return visit.page("login.html", {"refused": None})
+
+
+def log_in(visit: Visit) -> Response:
+    """Open a session."""
     console, say = visit.console, visit.say
-    name, address = visit.form.get("name", ""), ("address", visit.address)
-    # By name and address: somebody else's failures do not lock an officer out.
-    named = ("name", visit.address, name)
-    if not (
-        console.attempts.allowed(named, _FAILURES)
-        and console.attempts.allowed(address, _FAILURES_OF_AN_ADDRESS)
-    ):
+    name = visit.form.get("name", "")
+    # A few failures at one address do not lock an officer out who sits at another.
+    here = ("name", visit.address, name)
+    address, anywhere = ("address", visit.address), ("name", name)
+    limits = {here: _FAILURES, address: _FAILURES_OF_AN_ADDRESS, anywhere: _FAILURES_OF_A_NAME}
+    if not console.attempts.begin(limits):
         raise HTTPException(429, say("too many attempts: wait a quarter of an hour"))
     account = console.accounts.check(name, visit.form.get("password", ""))
     if account is None:
-        console.attempts.failed(named, address)
         _log.warning("login refused", address=visit.address)
         return visit.page("login.html", {"refused": say("Name or password is not right.")}, 401)
-    console.attempts.succeeded(named)
+    console.attempts.succeeded(here, address, anywhere)
     console.sessions.close(visit.token)
     _log.info("login", account=name, role=account.role)
     return visit.remember(visit.go_to("/requests"), console.sessions.open(name, account))
@@ -268,12 +268,12 @@ def _officer(visit: Visit) -> IdentityKey:
     if session is None or key_file is None:
         raise HTTPException(403)
     key = ("passphrase", session.name)
-    if not console.attempts.allowed(key, _FAILURES):
+    if not console.attempts.begin({key: _FAILURES}):
         raise HTTPException(429, say("too many attempts: wait a quarter of an hour"))
     try:
-        secret = read_secret(key_file, "officer", Passphrase(visit.form.get("passphrase", "")))
+        with console.one_key_at_a_time:
+            secret = read_secret(key_file, "officer", Passphrase(visit.form.get("passphrase", "")))
     except (KeyFileError, SettingsError):
-        console.attempts.failed(key)
         _log.warning("the officer's key did not open", account=session.name)
         raise _FormError(say("The passphrase does not open the officer's key."), _form(visit)) from None
     console.attempts.succeeded(key)

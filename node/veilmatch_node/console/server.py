@@ -13,6 +13,7 @@ from veilmatch_crypto import is_key_file
 from veilmatch_node.config import ConsoleSettings
 from veilmatch_node.console.accounts import Accounts
 from veilmatch_node.console.app import console_app
+from veilmatch_node.console.guard import NamedHosts
 from veilmatch_node.console.visit import Console
 from veilmatch_node.desk import Desk
 from veilmatch_transport import SettingsError
@@ -37,7 +38,7 @@ def serving(settings: ConsoleSettings, desk: Desk) -> Iterator[int]:
     _require_locked_key(settings)
     console = Console(desk, accounts, settings.officer_key, secure=settings.key is not None)
     config = uvicorn.Config(
-        console_app(console),
+        NamedHosts(console_app(console), settings.names),
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
         interface="asgi3",

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from veilmatch_node.console.accounts import Account
@@ -80,38 +80,42 @@ class Sessions:
 
 
 class Attempts:
-    """Failures in a rolling window, by whatever they are counted for."""
+    """Attempts in a rolling window, by whatever they are counted for; those that succeed do not stay counted.
+
+    Each is counted before it is made: of many at once no more are made than of as many one after another.
+    """
 
     def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._failures: dict[tuple[str, ...], deque[float]] = {}
+        self._counted: dict[tuple[str, ...], deque[float]] = {}
         self._guard = threading.Lock()
 
-    def allowed(self, key: tuple[str, ...], most: int) -> bool:
-        """Whether fewer than ``most`` failures are counted for ``key``."""
+    def begin(self, limits: Mapping[tuple[str, ...], int]) -> bool:
+        """Count an attempt for each key; count none and return False where a key has its number already."""
         with self._guard:
             self._forget()
-            return len(self._failures.get(key, ())) < most
+            if any(len(self._counted.get(key, ())) >= most for key, most in limits.items()):
+                return False
+            for key in limits:
+                self._counted.setdefault(key, deque()).append(self._clock())
+            return True
 
-    def failed(self, *keys: tuple[str, ...]) -> None:
-        """Count a failure for each key."""
+    def succeeded(self, key: tuple[str, ...], *others: tuple[str, ...]) -> None:
+        """Forget all attempts of ``key``, and of each other key one: this attempt."""
         with self._guard:
-            for key in keys:
-                self._failures.setdefault(key, deque()).append(self._clock())
-
-    def succeeded(self, key: tuple[str, ...]) -> None:
-        """Forget the failures of a key."""
-        with self._guard:
-            self._failures.pop(key, None)
+            self._counted.pop(key, None)
+            for other in others:
+                if times := self._counted.get(other):
+                    times.pop()
 
     def _forget(self) -> None:
         since = self._clock() - self._seconds
-        for key, times in list(self._failures.items()):
+        for key, times in list(self._counted.items()):
             while times and times[0] <= since:
                 times.popleft()
             if not times:
-                del self._failures[key]
+                del self._counted[key]
 
 
 def new_token() -> str:

@@ -1,5 +1,6 @@
 """One request to the page: who asks, in which language, with which form."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -58,6 +59,7 @@ class Console:
         self.secure = secure
         self.sessions = sessions or Sessions()
         self.attempts = Attempts(_FAILURES_SECONDS)
+        self.one_key_at_a_time = threading.Lock()  # opening the officer's key takes 128 MiB, up to 512 MiB
         # With this prefix browsers take the cookie over HTTPS only, and from this host only.
         self.cookie = "__Host-session" if secure else "session"
 

@@ -254,8 +254,8 @@ class DeskStore:
         """Take a job's runs and budgets, all or nothing, before its data is read.
 
         Returns which run of each approval this is, and what each budget has lost then.  Raises
-        ApprovalSpentError or BudgetSpentError where one is used up, JobRefusedError for a manifest that was
-        debited before, or an approval that was revoked.
+        ApprovalSpentError or BudgetSpentError where one is used up, RuleError for an approval that was revoked or
+        refused since, JobRefusedError for a manifest that was debited before.
         """
         with self._engine.begin() as connection:
             runs = tuple(self._use(connection, approval, manifest) for approval in approvals)
@@ -330,7 +330,20 @@ class DeskStore:
         """Take one run of an approval; which one it is, from 1."""
         digest, most = approval.digest, approval.decision.runs or 0
         if connection.scalar(select(_decisions.c.digest).where(_decisions.c.revokes == digest).limit(1)):
-            raise JobRefusedError("approval", "was revoked", "ask its officer, and submit the job again")
+            raise RuleError("revoked", "approval", "was revoked", "ask its officer, and submit the job again")
+        decided = approval.decision.decided.astimezone(UTC).isoformat(timespec="microseconds")
+        against = and_(
+            _decisions.c.kind == "refuse",
+            _decisions.c.request == approval.decision.request.digest,
+            _decisions.c.decided > decided,
+        )
+        if connection.scalar(select(_decisions.c.digest).where(against).limit(1)):
+            raise RuleError(
+                "refused-by-officer",
+                approval.decision.request.policy,
+                "was refused since it was approved",
+                "ask its officer, and submit the job again",
+            )
         used = connection.scalar(select(func.count()).where(_uses.c.approval == digest)) or 0
         if used >= most:
             raise ApprovalSpentError(approval.decision.request.policy, most)
