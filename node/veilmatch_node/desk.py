@@ -4,7 +4,7 @@ The officer's page and the command line use the same desk; it keeps nothing in m
 open at once, beside the running node.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -119,17 +119,14 @@ class Desk:
     def waiting(self) -> list[Waiting]:
         """Return the requests that the officer has to decide, the newest first."""
         held = self.decisions()
-        return [
-            waiting
-            for stored in self._store.requests()
-            if _open(stored, held) and (waiting := self._waiting(stored)) is not None
-        ]
+        asked = [stored for stored in self._store.requests() if _open(stored, held)]
+        return list(self._waiting(asked))
 
     def waiting_for(self, digest: bytes) -> Waiting:
         """Return one request, decided or not.  Raises ApprovalError where there is none."""
-        for stored in self._store.requests():
-            if stored.digest == digest and (waiting := self._waiting(stored)) is not None:
-                return waiting
+        this = [stored for stored in self._store.requests() if stored.digest == digest]
+        for waiting in self._waiting(this):
+            return waiting
         raise ApprovalError("request", "there is none of this name", "look at the list of what waits")
 
     def decisions(self) -> list[Held]:
@@ -143,11 +140,9 @@ class Desk:
 
     def approved_policy(self, held: Held) -> Policy | None:
         """Return the policy that an approval was about; None where its request came from elsewhere."""
-        for stored in self._store.requests():
-            if stored.digest == held.decision.request.digest:
-                waiting = self._waiting(stored)
-                return None if waiting is None else waiting.policy
-        return None
+        approved = held.decision.request.digest
+        this = [stored for stored in self._store.requests() if stored.digest == approved]
+        return next((waiting.policy for waiting in self._waiting(this)), None)
 
     def similar(self, waiting: Waiting) -> list[Policy]:
         """Return approved policies of other names or contents that share all but one condition with a request's."""
@@ -225,18 +220,28 @@ class Desk:
         waiting = self.waiting_for(digest)
         return encode_request(waiting.request, waiting.policy)
 
-    def _waiting(self, stored: StoredRequest) -> Waiting | None:
-        """A stored request; None where it cannot be planned any more, under today's catalog and directory."""
+    def _waiting(self, requests: Iterable[StoredRequest]) -> Iterator[Waiting]:
+        """Stored requests, but for those that cannot be planned any more under today's catalog and directory."""
+        drafts: dict[bytes, tuple[Plan, DepartmentTask] | None] = {}
+        for stored in requests:
+            if stored.draft not in drafts:  # once for all policies of a job
+                drafts[stored.draft] = self._planned(stored)
+            planned = drafts[stored.draft]
+            if planned is None:
+                continue
+            plan, task = planned
+            request = Request.model_validate_json(stored.request)
+            policy = plan.policies[stored.policy].policy
+            others = tuple(self._others(request.content))
+            yield Waiting(request, policy, stored.policy, plan, task, stored.received, others)
+
+    def _planned(self, stored: StoredRequest) -> tuple[Plan, DepartmentTask] | None:
         try:
             draft, plan = reopen_draft(stored.draft, self.directory, reopen_epoch(stored.statement))
             policies = [planned.policy for planned in plan.policies]
-            task = bind_questions(policies, plan.questions, draft.reference_date, self.catalog)
+            return plan, bind_questions(policies, plan.questions, draft.reference_date, self.catalog)
         except PolicyError:
             return None
-        request = Request.model_validate_json(stored.request)
-        others = tuple(self._others(request.content))
-        policy = policies[stored.policy]
-        return Waiting(request, policy, stored.policy, plan, task, stored.received, others)
 
     def _others(self, content: str) -> Iterator[SignedDecision]:
         for other in self._store.others(content):

@@ -359,7 +359,7 @@ def load_policy(path: Path) -> Policy:
     return parse_policy(read_file(path, path.name, PolicyRefusedError), path.name)
 
 
-@lru_cache(maxsize=32)  # a job's parties read its policies at every step; what is read cannot change
+@lru_cache(256)  # a job has up to 64 policies, and several jobs wait at once
 def parse_policy(data: bytes, where: str) -> Policy:
     """Read a policy's bytes; ``where`` names the file in messages.  Raises PolicyRefusedError."""
     tree = strict_yaml.parse(data, where, PolicyRefusedError)

@@ -235,7 +235,10 @@ class World:
         (package / DIGESTS).write_bytes(canonical.encode(there))
 
     def relog(self, package: Path, party: str, edit: Callable[[list[dict]], list[dict]]) -> None:
-        """A party writes its log anew, with its own key: ``edit`` the bodies of its records."""
+        """A party writes its log anew, with its own key: ``edit`` the bodies of its records.
+
+        Records before the first change stay as they are, salt and all.
+        """
         path = package / log_name(party)
         records = [Record.decode(line) for line in path.read_bytes().splitlines()]
         sequence, previous = records[0].sequence, bytes.fromhex(records[0].previous)
@@ -244,7 +247,10 @@ class World:
             time = datetime.strptime(body["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
             fields = {key: value for key, value in body.items() if key not in {"time", "salt"}}
             action = getattr(actions, "".join(word.title() for word in body["action"].split("-")))(**fields)
-            record = Record.make(party, sequence, previous, action, self.identities[party], now=time)
+            kept = (each for each in records if each.previous == previous.hex() and each.body == body)
+            record = next(kept, None) or Record.make(
+                party, sequence, previous, action, self.identities[party], now=time
+            )
             sequence, previous = sequence + 1, record.digest
             lines.append(record.encode() + b"\n")
         path.write_bytes(b"".join(lines))

@@ -5,6 +5,7 @@ two jobs that race for the last unit one is refused.  Nothing here is about any 
 kept in memory: the officer's command line works on the same file as the running node.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    delete,
     func,
     insert,
     select,
@@ -33,7 +35,7 @@ from veilmatch_node.store.linkage import epochs
 from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.budgets import Cost
 
-MOST_REQUESTS = 10_000  # that a desk keeps: each is a few kilobytes, and whoever asks is not who reads
+MOST_REQUESTS = 1000  # that a desk keeps: whoever asks is not who reads
 YEAR = timedelta(days=365)  # the window of a yearly budget rolls
 
 Window = Literal["epoch", "year"]
@@ -44,10 +46,17 @@ _requests = Table(
     Column("digest", LargeBinary, primary_key=True),
     Column("request", LargeBinary, nullable=False),
     Column("policy", Integer, nullable=False),  # its number in the draft
-    Column("draft", LargeBinary, nullable=False),
-    Column("statement", LargeBinary, nullable=False),  # of the draft's epoch
+    Column("draft", LargeBinary, nullable=False),  # its SHA-256
     Column("received", String, nullable=False),
     Column("rule", String, nullable=False),
+)
+_drafts = Table(
+    "desk_drafts",
+    metadata,
+    # Once for all of a job's policies.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("draft", LargeBinary, nullable=False),
+    Column("statement", LargeBinary, nullable=False),  # of its epoch
 )
 _others = Table(
     "desk_others",
@@ -153,8 +162,7 @@ class DeskStore:
             "digest": request.digest,
             "request": request.request,
             "policy": request.policy,
-            "draft": request.draft,
-            "statement": request.statement,
+            "draft": hashlib.sha256(request.draft).digest(),
             "received": request.received.isoformat(timespec="microseconds"),
             "rule": request.rule,
         }
@@ -171,18 +179,24 @@ class DeskStore:
                 )
             statement = upsert(_requests).values(row)
             connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=newest))
+            draft = {"digest": row["draft"], "draft": request.draft, "statement": request.statement}
+            connection.execute(upsert(_drafts).values(draft).on_conflict_do_nothing(["digest"]))
+            connection.execute(delete(_drafts).where(_drafts.c.digest.not_in(select(_requests.c.draft))))
         return known != request.rule
 
     def requests(self) -> list[StoredRequest]:
         """Return all requests, the newest first."""
         with self._engine.begin() as connection:
-            rows = connection.execute(select(_requests).order_by(_requests.c.received.desc())).all()
+            joined = select(_requests, _drafts.c.draft.label("bytes"), _drafts.c.statement).where(
+                _requests.c.draft == _drafts.c.digest
+            )
+            rows = connection.execute(joined.order_by(_requests.c.received.desc())).all()
         return [
             StoredRequest(
                 row.digest,
                 row.request,
                 row.policy,
-                row.draft,
+                row.bytes,
                 row.statement,
                 datetime.fromisoformat(row.received),
                 row.rule,
