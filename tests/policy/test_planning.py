@@ -386,8 +386,8 @@ def test_a_plan_carried_out_in_the_clear_is_what_the_policies_say(data):
     try:
         plan = derive_plan(asked, said, reference_date=DAY, dealers=("dealer",))
     except PolicyRefusedError as refused:  # the policies must not change each other's meaning
-        assert len(asked) == 2
-        assert "another policy of the job leaves it more or less room" in str(refused)
+        if len(asked) == 1 or "another policy of the job leaves it more or less room" not in str(refused):
+            raise
         return
     assert plan.questions == ask(asked, DAY)
     _holds_nothing_that_is_not_needed(plan)
