@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, settings
 # No deadline: machines are shared, and a slow example is not a wrong one.  `derandomize` makes a
 # red run repeat; long campaigns (`--hypothesis-profile=campaign`) draw afresh.
 settings.register_profile(
-    "check", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "check", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("campaign", deadline=None, max_examples=2000)
 settings.load_profile("check")

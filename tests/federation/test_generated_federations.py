@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 # Shrinking and explaining a failure would run hundreds of federations, and rows come from a seed.
 SETTINGS = settings(phases=[Phase.explicit, Phase.generate])
-EXAMPLES = settings().max_examples // 10  # a federation costs a second, and is two policies over many people
+EXAMPLES = settings().max_examples // 12  # a federation costs a second, and is two policies over many people
 SIZES = (2, 3, 3, 4, 5, 7, 10)  # departments: each costs a tenth of a second
 
 

@@ -15,7 +15,7 @@ from veilmatch_policy.policy import parse_policy
 
 # Shrinking and explaining a failure would run hundreds of federations, and rows come from a seed.
 SETTINGS = settings(phases=[Phase.explicit, Phase.generate])
-EXAMPLES = max(2, settings().max_examples // 40)  # a federation costs seconds, and is several policies
+EXAMPLES = max(2, settings().max_examples // 24)  # a federation costs seconds, and is several policies
 
 
 def jobs(departments, asked):

@@ -113,7 +113,7 @@ def as_decimal(cell, scale):
 number_like = st.from_regex(r"[ \u3000]?[+-]?[0-9]{0,3}(\.[0-9]{0,4})?0{0,4}", fullmatch=True)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     cells=st.lists(
         st.one_of(number_like, st.text("0123456789+-.e_x ,\u0663", max_size=8)), min_size=20, max_size=60

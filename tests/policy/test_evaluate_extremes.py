@@ -129,7 +129,7 @@ def bound_or_refused(text, kind):
         return None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(text=NUMBERS, reference=REFERENCES)
 @example("whole * whole + whole * 1000000000000000000", date.max)
 @example(f"whole * {NINES}", date.max)
@@ -150,7 +150,7 @@ def test_an_amount_that_binds_is_computed(loaded, text, reference):
         assert len(connection.execute(query).fetchall()) == people + 1, text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     left=NUMBERS,
     right=NUMBERS,

@@ -196,7 +196,7 @@ def bound_or_rejected(node, kind):
         reject()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(node=expressions("truth"), people=PEOPLE, reference=REFERENCES, unknown=st.booleans())
 def test_conditions_agree(connection, node, people, reference, unknown):
     expression = bound_or_rejected(node, "condition")
@@ -209,7 +209,7 @@ def test_conditions_agree(connection, node, people, reference, unknown):
     assert expression.optional or None not in [answer for answer, _ in opinions], expression.text
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(node=expressions("number"), people=PEOPLE, reference=REFERENCES)
 def test_amounts_agree(connection, node, people, reference):
     expression = bound_or_rejected(node, "amount")

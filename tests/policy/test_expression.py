@@ -711,7 +711,7 @@ WORDS = re.findall(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join)))
 def test_only_policy_errors_come_out(text):
     for kind in ("condition", "amount"):

@@ -72,7 +72,7 @@ def value(part, person):
     return Fraction(int(part.values[person]), 10**part.scale)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     world=totals(),
     compared=st.sampled_from([*BOUNDS]),

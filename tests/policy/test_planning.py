@@ -377,7 +377,7 @@ def test_what_a_plan_tells_of_its_parties():
 # --- a plan computes what its policy says
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(st.data())
 def test_a_plan_carried_out_in_the_clear_is_what_the_policies_say(data):
     asked = [data.draw(policies(name)) for name in "pq"[: data.draw(st.integers(1, 2))]]
