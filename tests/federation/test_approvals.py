@@ -350,3 +350,12 @@ def test_a_refusal_between_keys_and_manifest_stops_the_job(federation):
         tax.desk.take(sign_decision(refusal_of, tax.keys.officer).encode())
         with refusal("was refused since it was approved"):
             office.accept_all()
+
+
+def test_a_desk_that_is_full_takes_no_more_requests(federation, monkeypatch):
+    monkeypatch.setattr("veilmatch_node.store.desk.MOST_REQUESTS", 1)
+    waits(federation, "social", "tax")
+    with pytest.raises(NodeFailedError, match="1 requests were made already"):
+        federation.run(POLICY.replace("v_housing < 8", "v_housing < 7"))
+    waits(federation, "social", "tax")  # what is on the desk stays there
+    assert "desk-full" in rules(federation.nodes["tax"]) + rules(federation.nodes["social"])

@@ -14,6 +14,7 @@ from veilmatch_node.rights import Rules
 from veilmatch_node.store import NodeStore
 from veilmatch_node.store.desk import DeskStore, Limit
 from veilmatch_policy.budgets import Cost
+from veilmatch_transport import shared_engine
 
 CATALOG = """
 department: {name}
@@ -112,7 +113,7 @@ def test_what_is_left_is_shown_and_logged(federation):
     }
 
 
-def test_other_columns_and_a_new_epoch_have_their_own_runs(federation):
+def test_other_columns_have_their_own_runs(federation):
     policy = """
 policy: other
 recipient: social
@@ -181,9 +182,23 @@ def test_a_year_rolls_and_a_refused_job_takes_nothing(store):
     )
 
 
-def test_what_was_debited_is_there_after_a_crash(store, tmp_path):
+def test_what_was_debited_is_there_for_whoever_opens_the_file_beside(store, tmp_path):
+    """As the officer's command line does, and a node after a crash: nothing of it is in the store's memory."""
     debit(store.desk, 0)
     debit(store.desk, 1)
-    other = DeskStore(store._engine.execution_options())
+    beside = shared_engine(tmp_path / "state.sqlite")
     with pytest.raises(BudgetSpentError):
-        debit(other, 2)
+        debit(DeskStore(beside), 2)
+    beside.dispose()
+
+
+def test_a_new_epoch_has_its_own_runs(store):
+    cost, once = Cost("runs", "people.v", "social", 1), [Limit("runs", "epoch", 1)]
+
+    def ask_in(number, epoch):
+        store.desk.debit(bytes([number]) * 32, epoch, now=NOW, approvals=[], costs=[cost], limits=once)
+
+    ask_in(0, b"e" * 32)
+    with pytest.raises(BudgetSpentError, match="1 of 1 in this epoch are gone"):
+        ask_in(1, b"e" * 32)
+    ask_in(2, b"f" * 32)
