@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint types format check bench protos drift lock clean
+.PHONY: setup demo test campaign lint types format check bench protos drift lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -19,6 +19,10 @@ test: setup
 	@# The members that tests start are processes of their own: none of them should compile us again.
 	@$(BIN)/python -m compileall -q crypto policy evidence transport node coordinator cli proto/gen
 	@$(BIN)/pytest -n auto --dist loadfile
+
+# Hundreds of simulated federations, a hundred thousand hostile messages, millions of rows: hours on two cores.
+campaign: setup
+	@$(BIN)/pytest -n auto --dist loadfile -m campaign --timeout 36000
 
 lint: setup
 	@$(BIN)/ruff check .

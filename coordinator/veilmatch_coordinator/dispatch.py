@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -20,6 +20,7 @@ from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.queue import STOPPED, Limits, Queue, State, Submission
 from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_coordinator.turns import Turns
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.epoch import reopen_epoch
 
 _log = structlog.get_logger(__name__)
@@ -41,7 +42,7 @@ class Dispatcher:
         store: CoordinatorStore,
         turns: Turns,
         limits: Limits,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = utc_now,
     ) -> None:
         """Take up what the store has: jobs that are queued or wait go on, those that ran have failed."""
         self._jobs = jobs

@@ -7,7 +7,7 @@ has the draft by then, so that all of them are asked at once.
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from veilmatch_coordinator.client import Conversation, Given, PrepareTask
@@ -16,6 +16,7 @@ from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.store import StoredEpoch
 from veilmatch_crypto import AgreementKey, IdentityKey
 from veilmatch_policy.approvals import SignedDecision, open_decision
+from veilmatch_policy.clock import Clock
 from veilmatch_policy.declarations import DepartmentEntry, declarations_of
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch
@@ -67,9 +68,10 @@ class DrawnUp:
 class Drafting:
     """Draws up the manifests of one coordinator, and remembers what officers decided on the way."""
 
-    def __init__(self, identity: IdentityKey, directory: Directory) -> None:
+    def __init__(self, identity: IdentityKey, directory: Directory, clock: Clock) -> None:
         self._name = directory.coordinator
         self._identity = identity
+        self._clock = clock
         self._directory = directory
         # Of jobs that wait, for other departments' officers to read; a coordinator that restarts hears them again.
         self._decisions: dict[str, dict[bytes, SignedDecision]] = {}
@@ -199,6 +201,6 @@ class Drafting:
                 "outcomes": entries_of(plan),
                 "key_bits": key_bits,
                 "chunk_ciphertexts": CHUNK_CIPHERTEXTS,
-                "expires": (datetime.now(UTC) + _EXPIRES).replace(microsecond=0),
+                "expires": (self._clock() + _EXPIRES).replace(microsecond=0),
             }
         )

@@ -33,6 +33,7 @@ from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
 from veilmatch_crypto import AgreementKey, IdentityKey, KeyRefusedError
 from veilmatch_evidence.errors import EvidenceError
 from veilmatch_evidence.log import EvidenceLog
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.manifest import (
@@ -76,10 +77,11 @@ class Jobs:
         executor: Executor,
         evidence: Path,
         log: EvidenceLog,
+        clock: Clock = utc_now,
     ) -> None:
         self._name = directory.coordinator
         self._log = log
-        self._drafting = Drafting(identity, directory)
+        self._drafting = Drafting(identity, directory, clock)
         self.heads = Heads(log, directory)
         self._identity = identity
         self._directory = directory

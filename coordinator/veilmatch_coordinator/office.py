@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from veilmatch_coordinator.client import Nodes
@@ -20,6 +20,7 @@ from veilmatch_coordinator.store import CoordinatorStore, EpochFigures
 from veilmatch_coordinator.turns import Turns
 from veilmatch_crypto import KEY_BITS, IdentityKey
 from veilmatch_evidence.log import EvidenceLog
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, reopen_epoch, signed_statement
 from veilmatch_policy.manifest import MOST_POLICIES
@@ -52,6 +53,7 @@ class Office:
         evidence: Path,
         log: EvidenceLog,
         limits: Limits,
+        clock: Clock = utc_now,
     ) -> None:
         """Take the parts; nothing runs before ``start``."""
         self._identity = identity
@@ -59,6 +61,7 @@ class Office:
         self._store = store
         self._nodes = nodes
         self._turns = Turns()
+        self._clock = clock
         jobs = Jobs(
             identity=identity,
             directory=directory,
@@ -67,9 +70,10 @@ class Office:
             executor=executor,
             evidence=evidence,
             log=log,
+            clock=clock,
         )
         self._heads = jobs.heads
-        self._dispatcher = Dispatcher(jobs, store, self._turns, limits)
+        self._dispatcher = Dispatcher(jobs, store, self._turns, limits, clock)
 
     def start(self, stopping: threading.Event) -> None:
         """Begin to run what is queued, until ``stopping`` is set."""
@@ -159,7 +163,7 @@ class Office:
             policies=tuple(policy.name for policy in policies),
             recipient=recipients[0],
             key_bits=key_bits,
-            submitted=datetime.now(UTC),
+            submitted=self._clock(),
         )
         self._dispatcher.submit(submission, sources)
         return submission

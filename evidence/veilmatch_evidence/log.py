@@ -10,20 +10,26 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from veilmatch_crypto import IdentityKey, SignatureRefusedError
 from veilmatch_evidence.actions import Action
 from veilmatch_evidence.errors import LogError
 from veilmatch_evidence.records import FIRST, HEADS, Head, Record, verify_record
+from veilmatch_policy.clock import Clock, utc_now
 
 
 class EvidenceLog:
     """One party's log.  Safe for several threads of a process, and for several processes."""
 
     def __init__(
-        self, path: Path, party: str, identity: IdentityKey, *, on_failure: Callable[[], None] | None = None
+        self,
+        path: Path,
+        party: str,
+        identity: IdentityKey,
+        *,
+        on_failure: Callable[[], None] | None = None,
+        clock: Clock = utc_now,
     ) -> None:
         """Open or make the log; the hashes of all its records and the newest signature are verified.
 
@@ -35,6 +41,7 @@ class EvidenceLog:
         self._party = party
         self._identity = identity
         self._on_failure = on_failure
+        self._clock = clock
         self._adding = threading.Lock()
         self._failure: LogError | None = None
         self._size = 0  # bytes that were read and verified
@@ -83,7 +90,7 @@ class EvidenceLog:
                     self._digest,
                     action,
                     self._identity,
-                    now=datetime.now(UTC),
+                    now=self._clock(),
                 )
                 line = record.encode() + b"\n"
                 _write(self._file, line)

@@ -8,7 +8,7 @@ a slot that it does not know is what it says of somebody without a row.
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def answer(
     table: SlotTable,
     padded: int,
     *,
+    today: date,
     tell_owner: Callable[[Report], None],
 ) -> FrozenAnswers:
     """Read the data and answer what the plan asks of this department, for every slot.
@@ -59,7 +60,7 @@ def answer(
     if not task.questions and name not in {plan.recipient, plan.registrar}:
         return FrozenAnswers(padded)  # a dealer's data is nobody's business
     tables = {column.table for column in task.columns}
-    check_fresh(data.catalog, tables, today=datetime.now(UTC).date(), databases=data.databases)
+    check_fresh(data.catalog, tables, today=today, databases=data.databases)
     with ExitStack() as stack:
         try:
             department = stack.enter_context(

@@ -7,7 +7,7 @@ open at once, beside the running node.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from pydantic import ValidationError
@@ -32,6 +32,7 @@ from veilmatch_policy.approvals import (
 from veilmatch_policy.budgets import Cost, columns_of, costs, counted_in
 from veilmatch_policy.catalog import Catalog
 from veilmatch_policy.check import DepartmentTask, bind_questions
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.errors import ApprovalError, PolicyError
@@ -108,6 +109,7 @@ class Desk:
         store: DeskStore,
         log: EvidenceLog,
         rules: Rules,
+        clock: Clock = utc_now,
     ) -> None:
         self.name = name
         self.catalog = catalog
@@ -115,6 +117,7 @@ class Desk:
         self._store = store
         self._log = log
         self._rules = rules
+        self._clock = clock
 
     def waiting(self) -> list[Waiting]:
         """Return the requests that the officer has to decide, the newest first."""
@@ -168,7 +171,7 @@ class Desk:
         """Return every budget that lost something within the year."""
         return [
             line
-            for lost in self._store.budgets(now=datetime.now(UTC))
+            for lost in self._store.budgets(now=self._clock())
             for line in self._lines([Cost(lost.kind, lost.what, lost.receiver, 0)])
         ]
 
@@ -179,7 +182,7 @@ class Desk:
         is no sensible one, or the catalog changed since the request came.
         """
         waiting = self.waiting_for(digest)
-        if runs < 1 or expires <= datetime.now(UTC):
+        if runs < 1 or expires <= self._clock():
             raise ApprovalError(
                 "approval", "has no run or no day left", "give at least one run and a later day"
             )
@@ -210,7 +213,7 @@ class Desk:
         owner = signed.decision.request.department
         if owner != self.name:
             raise ApprovalError("decision", f"is of {owner}, not of {self.name}", f"import it at {owner}")
-        if signed.decision.decided > datetime.now(UTC) + CLOCK_DIFFERENCE:
+        if signed.decision.decided > self._clock() + CLOCK_DIFFERENCE:
             # What is decided last holds: this one would, over all that the officer decides until then.
             raise ApprovalError("decision", "is of a later time than now", "set the signing machine's clock")
         return self._keep(signed)
@@ -270,10 +273,10 @@ class Desk:
         for stored in decisions:
             with suppress(PolicyError):  # of an officer whose key is no longer in the directory
                 signed = open_decision(stored.statement, stored.signature, self.directory)
-                yield Held(signed, stored.used, _state(signed.decision, stored))
+                yield Held(signed, stored.used, _state(signed.decision, stored, self._clock()))
 
     def _lines(self, taken: Sequence[Cost]) -> Iterator[BudgetLine]:
-        now = datetime.now(UTC)
+        now = self._clock()
         epoch = self._store.newest_epoch() or b""
         for cost in taken:
             for line in self._store.spent(cost, epoch, now=now, limits=self._rules.limits):
@@ -304,7 +307,7 @@ class Desk:
                 kind=kind,
                 name=new_name(),
                 request=request,
-                decided=datetime.now(UTC),
+                decided=self._clock(),
                 by="officer",
                 expires=expires,
                 runs=runs,
@@ -332,13 +335,13 @@ def _open(stored: StoredRequest, held: Sequence[Held]) -> bool:
     return True
 
 
-def _state(decision: Decision, stored: StoredDecision) -> State:
+def _state(decision: Decision, stored: StoredDecision, now: datetime) -> State:
     if decision.kind == "refuse":
         return "refused"
     if decision.kind == "revoke":
         return "revocation"
     if stored.revoked:
         return "revoked"
-    if decision.expires is None or decision.expires <= datetime.now(UTC):
+    if decision.expires is None or decision.expires <= now:
         return "expired"
     return "spent" if stored.used >= (decision.runs or 0) else "valid"

@@ -9,7 +9,6 @@ lives with whom, deal or open.  No network: the service carries the bytes.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,7 @@ from veilmatch_node.rights import Right, Rights
 from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
 from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.check import DepartmentTask, bind_questions, check_alone, declare
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.declarations import DepartmentEntry
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch, reopen_epoch
@@ -81,6 +81,7 @@ class NodeJobs:
         executor: Executor,
         rights: Rights,
         log: JobLog,
+        clock: Clock = utc_now,
     ) -> None:
         self.name = name
         self._identity = identity
@@ -89,6 +90,7 @@ class NodeJobs:
         self._data = data
         self._executor = executor
         self._rights = rights
+        self._clock = clock
         self.log = log
 
     def ask(self, sources: Sequence[bytes], epoch: bytes) -> "AskedJob":
@@ -124,7 +126,7 @@ class NodeJobs:
         """
         with self.log.refusing(None):
             parsed, plan = open_draft(
-                draft, self._directory, asked.epoch, asked.stored.padded, now=datetime.now(UTC)
+                draft, self._directory, asked.epoch, asked.stored.padded, now=self._clock()
             )
         with self.log.refusing(parsed.job):
             return self._prepare(asked, draft, parsed, plan, others)
@@ -286,7 +288,7 @@ class NodeJobs:
 
     def close_expired(self) -> None:
         """Erase jobs that nobody closed and whose manifests have expired."""
-        self._store.close_expired(datetime.now(UTC))
+        self._store.close_expired(self._clock())
 
     def close(self, digest: bytes) -> bytes:
         """Erase a job's keys, answers and ciphertexts; what this node recorded of it, for the evidence."""
@@ -333,7 +335,7 @@ class NodeJobs:
             raise JobRefusedError("job", "never started at this node, or is closed", "submit it again")
         epoch, _ = self._epoch(Manifest.epoch_of(job.manifest))
         manifest = reopen_manifest(job.manifest, self._directory, epoch)
-        if manifest.draft.expires <= datetime.now(UTC):
+        if manifest.draft.expires <= self._clock():
             raise JobRefusedError("job", "its manifest has expired", "submit it again")
         secrets = JobSecrets.decode(job.secrets, manifest.draft.key_bits)
         return manifest, secrets, FrozenAnswers.decode(job.answers)
@@ -354,6 +356,7 @@ class NodeJobs:
             prepared.task,
             SlotTable.decode(prepared.epoch.people),
             manifest.draft.padded,
+            today=self._clock().date(),
             tell_owner=tell_owner,
         )
         job = StoredJob(data, prepared.secrets.encode(), answers.encode())

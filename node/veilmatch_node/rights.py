@@ -7,7 +7,6 @@ on, a revocation stops it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from veilmatch_crypto import IdentityKey
@@ -29,6 +28,7 @@ from veilmatch_policy.approvals import (
 from veilmatch_policy.budgets import MILLION, columns_of, costs, counted_in
 from veilmatch_policy.catalog import Catalog, Column, Table
 from veilmatch_policy.check import DepartmentTask
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch
 from veilmatch_policy.errors import PolicyError
@@ -78,6 +78,7 @@ class Rights:
         log: EvidenceLog,
         rules: Rules,
         officer: IdentityKey | None = None,
+        clock: Clock = utc_now,
     ) -> None:
         """Take the parts; with the ``officer``'s key this machine approves what it is asked in the officer's name."""
         self._name = name
@@ -87,6 +88,7 @@ class Rights:
         self._log = log
         self._rules = rules
         self._officer = officer
+        self._clock = clock
 
     def require(
         self,
@@ -123,7 +125,7 @@ class Rights:
                     number,
                     drafted,
                     epoch.statement,
-                    datetime.now(UTC),
+                    self._clock(),
                     error.rule,
                 )
                 # Whoever waits asks again every minute: that is one request, and one refusal on record.
@@ -141,7 +143,7 @@ class Rights:
 
         Raises RuleError where one is used up, or an approval was revoked or expired since.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         for right in rights:
             if right.approval is not None and (
                 why := why_not(right.request, right.approval.decision, now=now)
@@ -213,7 +215,7 @@ class Rights:
 
     def _require_budget(self, plan: Plan, task: DepartmentTask, epoch: OpenEpoch) -> None:
         """Refuse early what `debit` would refuse: before the recipient makes a key and others read their data."""
-        now, limits = datetime.now(UTC), self._rules.limits
+        now, limits = self._clock(), self._rules.limits
         for cost in costs(plan, task, self._catalog, coordinator=self._directory.coordinator):
             for line in self._store.spent(cost, epoch.context, now=now, limits=limits):
                 if line.spent + cost.units > line.most:
@@ -241,7 +243,7 @@ class Rights:
 
         Raises ApprovalNeededError where there is none, RuleError where the officer decided against it.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         where, waits = request.policy, f"it waits for the officer of {self._name}"
         found: RuleError = ApprovalNeededError("no-approval", where, "is not approved", waits)
         for number, stored in enumerate(self._store.decisions(request.policy)):
@@ -279,7 +281,7 @@ class Rights:
             kind="approve",
             name=new_name(),
             request=request,
-            decided=datetime.now(UTC).replace(microsecond=0),
+            decided=self._clock().replace(microsecond=0),
             by="one-machine",
             expires=draft.expires,
             runs=1,

@@ -42,6 +42,7 @@ from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.catalog import load_catalog
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory, Member, encode_directory, open_directory, signed_bytes
 from veilmatch_policy.epoch import Epoch, LinkageMode, OpenEpoch, SlotMode, open_epoch, signed_statement
 from veilmatch_transport import PeerUnavailableError, StreamEnded, TransportError, WorkStream, limits
@@ -157,6 +158,7 @@ class Node:
     desk: Desk = field(init=False)
     rules: Rules = _FREE
     alone: bool = True  # this machine approves in the officer's name
+    clock: Clock = utc_now
 
     def __post_init__(self) -> None:
         self.start()
@@ -164,7 +166,7 @@ class Node:
     def start(self) -> None:
         """Put the node together over what is on its disk."""
         self.store = NodeStore(self.disk, self.vault)
-        self.log = EvidenceLog(Path(f"{self.disk}.log"), self.name, self.keys.identity)
+        self.log = EvidenceLog(Path(f"{self.disk}.log"), self.name, self.keys.identity, clock=self.clock)
         data = DataFolder(load_catalog(self.folder / "catalog.yaml"), self.folder, {})
         parts = {
             "catalog": data.catalog,
@@ -172,6 +174,7 @@ class Node:
             "store": self.store.desk,
             "log": self.log,
             "rules": self.rules,
+            "clock": self.clock,
         }
         self.desk = Desk(self.name, **parts)
         rights = Rights(self.name, **parts, officer=self.keys.officer if self.alone else None)
@@ -192,6 +195,7 @@ class Node:
             executor=self.executor,
             rights=rights,
             log=JobLog(self.log),
+            clock=self.clock,
         )
         reports = self.out / "reports" / self.name
         self.tasks = Tasks(
