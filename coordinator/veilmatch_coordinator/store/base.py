@@ -1,7 +1,8 @@
 """What all tables of the coordinator's store share, and its settings."""
 
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+
+from veilmatch_transport import upsert
 
 metadata = MetaData()
 _settings = Table(
@@ -22,8 +23,5 @@ class StorePart:
 
     def set_directory_version(self, version: int) -> None:
         """Record the directory version in use."""
-        statement = upsert(_settings).values(name="directory", value=version)
         with self._engine.begin() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["name"], set_={"value": version})
-            )
+            upsert(connection, _settings, {"name": "directory", "value": version})

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Integer, LargeBinary, String, Table, func, insert, select
+from sqlalchemy import Column, Integer, LargeBinary, String, Table, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from veilmatch_coordinator.errors import StoreError
 from veilmatch_coordinator.store.base import StorePart, metadata
+from veilmatch_transport import forget_erased
 
 _epochs = Table(
     "epochs",
@@ -93,6 +94,13 @@ class EpochState(StorePart):
                 connection.execute(insert(_slots), rows)
         except IntegrityError:
             raise StoreError("epoch: its slots are drawn already; open a new epoch") from None
+
+    def forget_epochs(self) -> None:
+        """Erase every epoch, with its slots: the next linkage opens a new one."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_slots))
+            connection.execute(delete(_epochs))
+        forget_erased(self._engine)
 
     def newest_epoch(self) -> StoredEpoch | None:
         """Return the newest epoch, or None before the first."""

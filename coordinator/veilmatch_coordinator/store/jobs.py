@@ -1,15 +1,15 @@
 """What the coordinator remembers of jobs (protocol.md, 4.7): manifests, presented slots, combined chunks, counts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     Integer,
     LargeBinary,
     String,
     Table,
+    and_,
     delete,
     insert,
     select,
@@ -18,17 +18,16 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from veilmatch_coordinator.errors import JobError, StoreError
+from veilmatch_coordinator.states import ManifestState
 from veilmatch_coordinator.store.base import StorePart, metadata
 from veilmatch_transport import forget_erased
-
-_STARTED, _CLOSED = "started", "closed"  # states of a job
 
 _jobs = Table(
     "jobs",
     metadata,
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
-    Column("state", String, nullable=False),
+    Column("state", String, nullable=False),  # states.ManifestState
     # The recipient's Paillier modulus, hashed: one seen before is refused (protocol.md, 4.1).
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("presented", LargeBinary),
@@ -40,6 +39,13 @@ _counts = Table(
     Column("epoch", LargeBinary, primary_key=True),
     Column("content", LargeBinary, primary_key=True),
     Column("result", LargeBinary, nullable=False),
+)
+_closings = Table(
+    "closings",
+    metadata,
+    # Parties that are still to be told that a job is over.
+    Column("manifest_sha256", LargeBinary, primary_key=True),
+    Column("node", String, primary_key=True),
 )
 _combined = Table(
     "combined",
@@ -68,7 +74,12 @@ class JobState(StorePart):
 
         Raises JobError where either was used before.
         """
-        row = {"manifest_sha256": digest, "manifest": manifest, "state": _STARTED, "key": key}
+        row = {
+            "manifest_sha256": digest,
+            "manifest": manifest,
+            "state": ManifestState.STARTED.value,
+            "key": key,
+        }
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(_jobs).values(row))
@@ -121,17 +132,56 @@ class JobState(StorePart):
             result: bytes | None = connection.scalar(select(_counts.c.result).where(*this))
         return result
 
-    def close_job(self, digest: bytes) -> None:
-        """Erase a job's presented slots and ciphertexts; that it ran stays known."""
-        self._close(_jobs.c.manifest_sha256 == digest)
-
-    def close_interrupted(self) -> None:
-        """Close the jobs of a coordinator that was killed: their keys died with its process."""
-        self._close(_jobs.c.state == _STARTED)
-
-    def _close(self, which: ColumnElement[bool]) -> None:
-        these = select(_jobs.c.manifest_sha256).where(which)
+    def product(self, digest: bytes, outcome: int, chunk: int) -> bytes:
+        """Return a combined chunk's product.  Raises StoreError where there is none, or the job is over."""
+        place = (
+            _combined.c.manifest_sha256 == digest,
+            _combined.c.outcome == outcome,
+            _combined.c.chunk == chunk,
+        )
         with self._engine.begin() as connection:
-            connection.execute(delete(_combined).where(_combined.c.manifest_sha256.in_(these)))
-            connection.execute(update(_jobs).where(which).values(state=_CLOSED, presented=None))
+            product: bytes | None = connection.scalar(select(_combined.c.product).where(*place))
+        if product is None:
+            raise StoreError("job: a product is gone from the store; submit the job again")
+        return product
+
+    # The end of a job.
+
+    def start_closing(self, digest: bytes, nodes: Sequence[str]) -> None:
+        """Erase a job's presented slots and ciphertexts; ``nodes`` are to be told that it is over.
+
+        That it ran stays known.  A second time does nothing.
+        """
+        this = and_(_jobs.c.manifest_sha256 == digest, _jobs.c.state == ManifestState.STARTED.value)
+        rows = [{"manifest_sha256": digest, "node": node} for node in nodes]
+        with self._engine.begin() as connection:
+            over = update(_jobs).where(this).values(state=ManifestState.CLOSING.value, presented=None)
+            if connection.execute(over).rowcount and rows:
+                connection.execute(insert(_closings), rows)
+            connection.execute(delete(_combined).where(_combined.c.manifest_sha256 == digest))
         forget_erased(self._engine)
+
+    def unfinished(self) -> list[bytes]:
+        """Return the manifests, as they were delivered, of jobs that are not closed."""
+        open_still = select(_jobs.c.manifest).where(_jobs.c.state != ManifestState.CLOSED.value)
+        with self._engine.begin() as connection:
+            return list(connection.scalars(open_still))
+
+    def to_close(self, digest: bytes) -> list[str]:
+        """Return the nodes that are still to be told that a job is over."""
+        waiting = select(_closings.c.node).where(_closings.c.manifest_sha256 == digest)
+        with self._engine.begin() as connection:
+            return list(connection.scalars(waiting.order_by(_closings.c.node)))
+
+    def closed_at(self, digest: bytes, node: str) -> None:
+        """A node has closed a job."""
+        this = and_(_closings.c.manifest_sha256 == digest, _closings.c.node == node)
+        with self._engine.begin() as connection:
+            connection.execute(delete(_closings).where(this))
+
+    def close_job(self, digest: bytes) -> None:
+        """A job is over at all parties, or its time is; what an auditor gets is signed."""
+        closing = and_(_jobs.c.manifest_sha256 == digest, _jobs.c.state == ManifestState.CLOSING.value)
+        with self._engine.begin() as connection:
+            connection.execute(update(_jobs).where(closing).values(state=ManifestState.CLOSED.value))
+            connection.execute(delete(_closings).where(_closings.c.manifest_sha256 == digest))

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Column, Connection, Engine, LargeBinary, MetaData, String, Table, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from veilmatch_crypto import Vault
 from veilmatch_node.errors import StoreError
+from veilmatch_transport import insert_once, upsert
 
 metadata = MetaData()
 settings = Table(
@@ -42,19 +42,14 @@ class VaultStore:
     def set_setting(self, name: str, value: bytes) -> None:
         """Set a setting, replacing what it was."""
         locked = self._vault.lock(("settings", name), value)
-        statement = upsert(settings).values(name=name, value=locked)
         with self._transaction() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["name"], set_={"value": locked})
-            )
+            upsert(connection, settings, {"name": name, "value": locked})
 
     def setting_once(self, name: str, drawn: bytes) -> bytes:
         """Set a setting unless it was ever set, and return what it is: the same to all who ask at once."""
         locked = self._vault.lock(("settings", name), drawn)
         with self._transaction() as connection:
-            connection.execute(
-                upsert(settings).values(name=name, value=locked).on_conflict_do_nothing(["name"])
-            )
+            insert_once(connection, settings, {"name": name, "value": locked})
             value = connection.scalar(select(settings.c.value).where(settings.c.name == name))
         if value is None:
             raise StoreError(name, "cannot be kept", "look at the store's disk")

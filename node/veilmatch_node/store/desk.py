@@ -6,12 +6,13 @@ kept in memory: the officer's command line works on the same file as the running
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -21,12 +22,12 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    cast,
     delete,
     func,
     insert,
     select,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from veilmatch_node.errors import ApprovalSpentError, BudgetSpentError, JobRefusedError, RuleError
@@ -34,6 +35,7 @@ from veilmatch_node.store.base import metadata, sortable
 from veilmatch_node.store.linkage import epochs
 from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.budgets import Cost
+from veilmatch_transport import insert_once, upsert
 
 MOST_REQUESTS = 1000  # that a desk keeps: whoever asks is not who reads
 YEAR = timedelta(days=365)  # the window of a yearly budget rolls
@@ -87,6 +89,9 @@ _uses = Table(
     Column("approval", LargeBinary, primary_key=True),
     Column("manifest_sha256", LargeBinary, primary_key=True),
 )
+_Units = BigInteger().with_variant(
+    Integer, "sqlite"
+)  # millionths of epsilon pass 32 bits; in SQLite no integer is that short
 _debits = Table(
     "desk_debits",
     metadata,
@@ -94,7 +99,7 @@ _debits = Table(
     Column("kind", String, primary_key=True),
     Column("what", String, primary_key=True),
     Column("receiver", String, primary_key=True),
-    Column("units", Integer, nullable=False),
+    Column("units", _Units, nullable=False),
     Column("epoch", LargeBinary, nullable=False),
     Column("day", String, nullable=False),
 )
@@ -145,6 +150,17 @@ class Spent:
     most: int
 
 
+@dataclass(frozen=True)
+class Debited:
+    """What a job took from this department when it started: runs of approvals (their hashes), and of budgets."""
+
+    manifest: bytes
+    epoch: bytes
+    when: datetime
+    approvals: tuple[bytes, ...]
+    costs: tuple[Cost, ...]
+
+
 class DeskStore:
     """The desk's tables.  Every method is one transaction."""
 
@@ -166,7 +182,6 @@ class DeskStore:
             "received": request.received.isoformat(timespec="microseconds"),
             "rule": request.rule,
         }
-        newest = {key: value for key, value in row.items() if key != "digest"}
         with self._engine.begin() as connection:
             known = connection.scalar(select(_requests.c.rule).where(_requests.c.digest == request.digest))
             kept = connection.scalar(select(func.count()).select_from(_requests)) or 0
@@ -177,10 +192,9 @@ class DeskStore:
                     f"{kept} requests were made already",
                     "ask the node's owner to make room",
                 )
-            statement = upsert(_requests).values(row)
-            connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=newest))
+            upsert(connection, _requests, row)
             draft = {"digest": row["draft"], "draft": request.draft, "statement": request.statement}
-            connection.execute(upsert(_drafts).values(draft).on_conflict_do_nothing(["digest"]))
+            insert_once(connection, _drafts, draft)
             connection.execute(delete(_drafts).where(_drafts.c.digest.not_in(select(_requests.c.draft))))
         return known != request.rule
 
@@ -220,7 +234,7 @@ class DeskStore:
             "signature": signed.signature,
         }
         with self._engine.begin() as connection:
-            connection.execute(upsert(_decisions).values(row).on_conflict_do_nothing(["digest"]))
+            insert_once(connection, _decisions, row)
 
     def decisions(self, policy: str | None = None) -> list[StoredDecision]:
         """Return the officer's decisions, or those about policies of one name, the newest first."""
@@ -245,7 +259,7 @@ class DeskStore:
             "signature": signed.signature,
         }
         with self._engine.begin() as connection:
-            connection.execute(upsert(_others).values(row).on_conflict_do_nothing())
+            insert_once(connection, _others, row)
 
     def others(self, content: str) -> list[StoredDecision]:
         """Return what other departments' officers decided about a policy of this content."""
@@ -281,18 +295,7 @@ class DeskStore:
             for line in spent:
                 if line.spent > line.most:
                     raise BudgetSpentError(line.cost, line.window, line.spent - line.cost.units, line.most)
-            rows = [
-                {
-                    "manifest_sha256": manifest,
-                    "kind": cost.kind,
-                    "what": cost.what,
-                    "receiver": cost.receiver,
-                    "units": cost.units,
-                    "epoch": epoch,
-                    "day": sortable(now),
-                }
-                for cost in costs
-            ]
+            rows = [_debit(manifest, epoch, now, cost) for cost in costs]
             try:
                 if rows:
                     connection.execute(insert(_debits), rows)
@@ -311,7 +314,7 @@ class DeskStore:
         """Return every budget that lost something within the year, with what it lost."""
         columns = (_debits.c.kind, _debits.c.what, _debits.c.receiver)
         since = _debits.c.day > sortable(now - YEAR)
-        summed = select(*columns, func.sum(_debits.c.units).label("units")).where(since).group_by(*columns)
+        summed = select(*columns, _sum(_debits.c.units).label("units")).where(since).group_by(*columns)
         with self._engine.begin() as connection:
             rows = connection.execute(summed.order_by(*columns)).all()
         return [Cost(row.kind, row.what, row.receiver, row.units) for row in rows]
@@ -338,6 +341,35 @@ class DeskStore:
             return (
                 connection.scalar(select(func.count()).select_from(_uses, revoking).where(rests)) or 0
             ) > 0
+
+    # After a backup was restored (backup.py).
+
+    def debited(self, manifest: bytes) -> bool:
+        """Whether this store knows that a manifest took something."""
+        took = (_debits.c.manifest_sha256 == manifest, _uses.c.manifest_sha256 == manifest)
+        with self._engine.begin() as connection:
+            return any(connection.scalar(select(func.count()).where(which)) for which in took)
+
+    def decided(self) -> frozenset[bytes]:
+        """Return the hashes of all decisions of this department's officer."""
+        with self._engine.begin() as connection:
+            return frozenset(connection.scalars(select(_decisions.c.digest)))
+
+    def take_again(self, jobs: Sequence[Debited]) -> None:
+        """Debit what jobs took that this store does not know of, whatever its limits are now."""
+        with self._engine.begin() as connection:
+            for job in jobs:
+                for approval in job.approvals:
+                    insert_once(connection, _uses, {"approval": approval, "manifest_sha256": job.manifest})
+                for cost in job.costs:
+                    insert_once(connection, _debits, _debit(job.manifest, job.epoch, job.when, cost))
+
+    def give_up_approvals(self, requests: Collection[bytes] | None) -> None:
+        """Erase the approvals of these requests, by their hashes; None: all."""
+        given = _decisions.c.kind == "approve"
+        which = given if requests is None else and_(given, _decisions.c.request.in_(requests))
+        with self._engine.begin() as connection:
+            connection.execute(delete(_decisions).where(which))
 
     @staticmethod
     def _use(connection: Connection, approval: SignedDecision, manifest: bytes) -> int:
@@ -386,10 +418,26 @@ class DeskStore:
             within = (
                 _debits.c.epoch == epoch if limit.window == "epoch" else _debits.c.day > sortable(now - YEAR)
             )
-            summed = select(func.coalesce(func.sum(_debits.c.units), 0)).where(*_same(cost), within)
+            summed = select(func.coalesce(_sum(_debits.c.units), 0)).where(*_same(cost), within)
             lines.append(Spent(cost, limit.window, (connection.scalar(summed) or 0) + units, limit.most))
         return lines
 
 
+def _debit(manifest: bytes, epoch: bytes, when: datetime, cost: Cost) -> dict[str, object]:
+    return {
+        "manifest_sha256": manifest,
+        "kind": cost.kind,
+        "what": cost.what,
+        "receiver": cost.receiver,
+        "units": cost.units,
+        "epoch": epoch,
+        "day": sortable(when),
+    }
+
+
 def _same(cost: Cost) -> tuple[ColumnElement[bool], ...]:
     return _debits.c.kind == cost.kind, _debits.c.what == cost.what, _debits.c.receiver == cost.receiver
+
+
+def _sum(units: ColumnElement[int]) -> ColumnElement[int]:
+    return cast(func.sum(units), BigInteger)  # PostgreSQL adds them up as a decimal

@@ -18,21 +18,19 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from veilmatch_node.errors import JobRefusedError, StoreError
+from veilmatch_node.states import AFTER, State
 from veilmatch_node.store.base import VaultStore, metadata, sortable
-from veilmatch_transport import forget_erased
-
-_STARTED, _OPENING, _CLOSED = "started", "opening", "closed"  # states of a job, in their order
+from veilmatch_transport import forget_erased, insert_once
 
 _jobs = Table(
     "jobs",
     metadata,
     Column("manifest_sha256", LargeBinary, primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
-    Column("state", String, nullable=False),
+    Column("state", String, nullable=False),  # states.State
     # The modulus of the recipient's Paillier key, hashed: a key seen before is refused (protocol.md, 4.1).
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("expires", String, nullable=False),
@@ -45,6 +43,15 @@ _counts = Table(
     # What was counted in which epoch: a second count of it would take the noise off the first (protocol.md, 5.5).
     Column("epoch", LargeBinary, primary_key=True),
     Column("content", LargeBinary, primary_key=True),
+)
+_products = Table(
+    "products",
+    metadata,
+    # What the recipient opened, or is about to: under the same masks nothing else is ever opened (protocol.md, 4.7).
+    Column("manifest_sha256", LargeBinary, primary_key=True),
+    Column("outcome", Integer, primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("sha256", LargeBinary, nullable=False),
 )
 _chunks = Table(
     "chunks",
@@ -91,7 +98,7 @@ class JobState(VaultStore):
         row = {
             "manifest_sha256": digest,
             "manifest": job.manifest,
-            "state": _STARTED,
+            "state": State.STARTED.value,
             "key": key,
             "expires": sortable(expires),
             "secrets": self._vault.lock(("jobs", digest, "secrets"), job.secrets),
@@ -107,24 +114,51 @@ class JobState(VaultStore):
                 "submit the job again for new ones",
             ) from None
 
-    def start_opening(self, digest: bytes) -> None:
-        """Record that the recipient opens, before the first ciphertext.  Raises JobRefusedError the second time."""
-        this = (_jobs.c.manifest_sha256 == digest, _jobs.c.state == _STARTED)
+    def state(self, digest: bytes) -> State | None:
+        """Return where a manifest is, None where it never started here."""
         with self._transaction() as connection:
-            opened = connection.execute(update(_jobs).where(*this).values(state=_OPENING)).rowcount
-        if opened != 1:
+            state = connection.scalar(select(_jobs.c.state).where(_jobs.c.manifest_sha256 == digest))
+        return None if state is None else State(state)
+
+    def move(self, digest: bytes, to: State) -> State:
+        """Take a manifest into a state, and return where it was.
+
+        Raises JobRefusedError where that does not follow where it is (states.AFTER).
+        """
+        with self._transaction() as connection:
+            return self._move(connection, digest, to)
+
+    def take_product(self, digest: bytes, outcome: int, chunk: int, sha256: bytes) -> None:
+        """Record which product is about to be opened at a place.
+
+        Raises JobRefusedError where it was another before.
+        """
+        row = {"manifest_sha256": digest, "outcome": outcome, "chunk": chunk, "sha256": sha256}
+        place = (
+            _products.c.manifest_sha256 == digest,
+            _products.c.outcome == outcome,
+            _products.c.chunk == chunk,
+        )
+        with self._transaction() as connection:
+            self._move(connection, digest, State.OPENING)
+            before = connection.scalar(select(_products.c.sha256).where(*place))
+            if before is None:
+                connection.execute(insert(_products).values(row))
+        if before not in {None, sha256}:
             raise JobRefusedError(
-                "job", "was opened before, or is closed", "submit it again for a new manifest"
+                "job", "a product came that is not the one of before", "check the coordinator's release"
             )
 
-    def start_counts(self, epoch: bytes, contents: Sequence[bytes]) -> None:
-        """Record what is about to be counted in an epoch, by the hash of what each policy asks.
+    def start_circuits(self, digest: bytes, epoch: bytes, contents: Sequence[bytes]) -> None:
+        """Record that the circuits begin, and what they count in an epoch, by the hash of what each policy asks.
 
-        Raises JobRefusedError where one was counted before, whether or not that ended well.
+        Raises JobRefusedError where one was counted before, whether or not that ended well, and where the
+        circuits of this manifest began before.
         """
         rows = [{"epoch": epoch, "content": content} for content in contents]
         try:
             with self._transaction() as connection:
+                self._move(connection, digest, State.DECIDING)
                 if rows:
                     connection.execute(insert(_counts), rows)
         except IntegrityError:
@@ -136,7 +170,7 @@ class JobState(VaultStore):
         """Return a started job, or None where it never started here or is closed."""
         with self._transaction() as connection:
             row = connection.execute(select(_jobs).where(_jobs.c.manifest_sha256 == digest)).one_or_none()
-        if row is None or row.state == _CLOSED:
+        if row is None or row.state == State.CLOSED.value:
             return None
         secrets = self._vault.unlock(("jobs", digest, "secrets"), row.secrets)
         return StoredJob(row.manifest, secrets, self._vault.unlock(("jobs", digest, "answers"), row.answers))
@@ -149,17 +183,32 @@ class JobState(VaultStore):
 
     def close_expired(self, now: datetime) -> None:
         """Close every job whose manifest has expired, should nobody have closed it."""
-        expired = and_(_jobs.c.state != _CLOSED, _jobs.c.expires <= sortable(now))
+        expired = and_(_jobs.c.state != State.CLOSED.value, _jobs.c.expires <= sortable(now))
         with self._transaction() as connection:
             erased = self._erase(connection, expired)
         if erased:
             forget_erased(self._engine)
 
     @staticmethod
+    def _move(connection: Connection, digest: bytes, to: State) -> State:
+        this = _jobs.c.manifest_sha256 == digest
+        before = connection.scalar(select(_jobs.c.state).where(this))
+        if before is None or to not in AFTER[State(before)]:
+            raise JobRefusedError(
+                "job",
+                f"is {before or 'unknown'} here, and does not go on to {to}",
+                "submit it again for a new manifest",
+            )
+        if before != to:
+            connection.execute(update(_jobs).where(this).values(state=to.value))
+        return State(before)
+
+    @staticmethod
     def _erase(connection: Connection, which: ColumnElement[bool]) -> int:
         these = select(_jobs.c.manifest_sha256).where(which)
         connection.execute(delete(_chunks).where(_chunks.c.manifest_sha256.in_(these)))
-        erased = {"state": _CLOSED, "secrets": None, "answers": None}
+        connection.execute(delete(_products).where(_products.c.manifest_sha256.in_(these)))
+        erased = {"state": State.CLOSED.value, "secrets": None, "answers": None}
         return connection.execute(update(_jobs).where(which).values(erased)).rowcount
 
     def chunk(self, digest: bytes, outcome: int, chunk: int) -> StoredChunk | None:
@@ -181,10 +230,12 @@ class JobState(VaultStore):
             "ciphertexts": made.ciphertexts,
             "signature": made.signature,
         }
-        still_open = select(_jobs.c.state).where(_jobs.c.manifest_sha256 == digest, _jobs.c.state != _CLOSED)
+        still_open = select(_jobs.c.state).where(
+            _jobs.c.manifest_sha256 == digest, _jobs.c.state != State.CLOSED.value
+        )
         with self._transaction() as connection:
             if connection.scalar(still_open) is not None:
-                connection.execute(upsert(_chunks).values(row).on_conflict_do_nothing())
+                insert_once(connection, _chunks, row)
         kept = self.chunk(digest, outcome, chunk)
         if kept is None:
             raise StoreError("job", "was closed while it contributed", "submit the job again")

@@ -16,13 +16,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from veilmatch_crypto import BatchError, QuotaError
 from veilmatch_node.errors import StoreError
 from veilmatch_node.store.base import VaultStore, metadata, settings
-from veilmatch_transport import forget_erased
+from veilmatch_transport import forget_erased, upsert
 
 OUTPUTS = "oprf-outputs"  # the setting that holds the OPRF outputs of all identities ever submitted
 TAG_KEY = "linked-tag-key"  # the setting that holds the key of linked people's tags (linked.py)
@@ -59,6 +58,7 @@ _ledger = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("count", Integer, nullable=False),
 )
+_AHEAD = 1_000_000  # messages that a node may have sent since a backup was made
 _sequences = Table(
     "sequences",
     metadata,
@@ -113,6 +113,12 @@ class LinkageState(VaultStore):
             tags = connection.scalar(select(_linked.c.tags).where(_linked.c.context == context))
         return None if tags is None else self._vault.unlock(("linked", context), tags)
 
+    def forget_people(self) -> None:
+        """Erase who has which slot, of every epoch: the next linkage opens a new one."""
+        with self._transaction() as connection:
+            connection.execute(update(epochs).values(people=None))
+        forget_erased(self._engine)
+
     # OPRF requests that are under way: their blinds are on disk before the elements leave, so that a crash
     # repeats the same request, which no trustee counts twice (protocol.md, 3.2).
 
@@ -131,9 +137,8 @@ class LinkageState(VaultStore):
     def finish_requests(self, outputs: bytes, digests: Sequence[bytes]) -> None:
         """Replace the outputs that this node keeps, and forget these requests: they are among them now."""
         locked = self._vault.lock(("settings", OUTPUTS), outputs)
-        row = upsert(settings).values(name=OUTPUTS, value=locked)
         with self._transaction() as connection:
-            connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"value": locked}))
+            upsert(connection, settings, {"name": OUTPUTS, "value": locked})
             for digest in digests:
                 connection.execute(delete(_requests).where(_requests.c.digest == digest))
         forget_erased(self._engine)
@@ -173,6 +178,12 @@ class LinkageState(VaultStore):
         with self._transaction() as connection:
             return self._advance(connection, "sent", receiver, self._last(connection, "sent", receiver) + 1)
 
+    def jump_ahead(self) -> None:
+        """Leave out numbers that messages may have had which this store does not know of."""
+        with self._transaction() as connection:
+            sent = update(_sequences).where(_sequences.c.direction == "sent")
+            connection.execute(sent.values(last=_sequences.c.last + _AHEAD))
+
     def last_sequence(self, sender: str) -> int:
         """Return the sequence number of the last message opened from ``sender``, 0 before the first."""
         with self._transaction() as connection:
@@ -195,8 +206,5 @@ class LinkageState(VaultStore):
 
     @staticmethod
     def _advance(connection: Connection, direction: str, peer: str, last: int) -> int:
-        row = upsert(_sequences).values(direction=direction, peer=peer, last=last)
-        connection.execute(
-            row.on_conflict_do_update(index_elements=["direction", "peer"], set_={"last": last})
-        )
+        upsert(connection, _sequences, {"direction": direction, "peer": peer, "last": last})
         return last

@@ -1,0 +1,146 @@
+"""A copy of a service's store and log in a folder, made while it serves, and put back (docs/operations.md).
+
+The folder holds ``store.sqlite``, ``log``, and ``backup.json``: whose, when, and the SHA-256 of both.  The log is
+copied last: it has all that the store has.  A store in PostgreSQL is copied by PostgreSQL's own tools.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy import URL
+
+from veilmatch_transport.settings import SettingsError, read_file
+from veilmatch_transport.stores import Schema, shared_engine, sqlite
+
+_STORE, _LOG, _ABOUT = "store.sqlite", "log", "backup.json"
+
+
+class About(BaseModel):
+    """What ``backup.json`` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    party: str
+    made: datetime
+    store: str  # SHA-256, hex
+    log: str
+    log_bytes: int
+
+
+def write_backup(to: Path, *, party: str, store: Path | URL, schema: Schema, log: Path) -> About:
+    """Copy a service's store and log into a new folder; the folder is there only when it is whole.
+
+    Raises SettingsError where the folder is there already, or the store is none that can be copied here.
+    """
+    if to.exists():
+        raise SettingsError(f"{to}: is there already; name a new folder with --to")
+    if isinstance(store, URL):
+        raise SettingsError("store: is in PostgreSQL; copy it with pg_dump, and then the log, as a file")
+    unfinished = to.with_name(f"{to.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700, parents=True)
+    engine = shared_engine(store, schema)
+    try:
+        sqlite.copy(engine, unfinished / _STORE)
+    finally:
+        engine.dispose()
+    size = _copy(log, unfinished / _LOG)
+    about = About(
+        party=party,
+        made=datetime.now(UTC),
+        store=_digest(unfinished / _STORE),
+        log=_digest(unfinished / _LOG),
+        log_bytes=size,
+    )
+    (unfinished / _ABOUT).write_text(about.model_dump_json(indent=2), encoding="utf-8")
+    unfinished.rename(to)
+    return about
+
+
+@contextmanager
+def restoring(
+    source: Path | None, *, party: str, store: Path | URL, log: Path, log_lost: bool
+) -> Iterator[Path | URL]:
+    """Yield where a restored store is, to be made safe there; it is in its own place when the body has ended.
+
+    ``source`` is a folder of `write_backup`; without one the store was put in its place by other means.  Raises
+    SettingsError where the backup is not whole or another party's, where there is a store already, and where the log
+    is not the one that goes on from the backup's, or is not there and not said to be lost.
+    """
+    if log.exists() == log_lost:
+        raise SettingsError(
+            f"{log}: is there; leave --log-lost out"
+            if log_lost
+            else f"{log}: the log is not there; put it back, or say --log-lost (docs/operations.md)"
+        )
+    if source is None:
+        if isinstance(store, Path) and not store.exists():
+            raise SettingsError(f"{store}: there is no store; name a backup with --from")
+        yield store
+        return
+    if isinstance(store, URL):
+        raise SettingsError("store: is in PostgreSQL; restore it with pg_restore, then leave --from out")
+    if store.exists():
+        raise SettingsError(f"{store}: there is a store already; move it away first")
+    about = _about(source, party)
+    if not log_lost and _digest(log, about.log_bytes) != about.log:
+        raise SettingsError(f"{log}: does not go on from the backup's log; take the newest log that there is")
+    place = store.with_name(f"{store.name}.restored")
+    place.unlink(missing_ok=True)
+    _copy(source / _STORE, place)
+    try:
+        if log_lost:
+            _copy(source / _LOG, log)
+        yield place
+        place.rename(store)
+    except BaseException:
+        if log_lost:
+            log.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
+        raise
+    finally:
+        place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
+
+
+def _about(source: Path, party: str) -> About:
+    """Read what a backup says of itself, and hold its files against it."""
+    try:
+        about = About.model_validate_json(read_file(source / _ABOUT))
+    except ValidationError:
+        raise SettingsError(
+            f"{source / _ABOUT}: says nothing of a backup; name another with --from"
+        ) from None
+    if about.party != party:
+        raise SettingsError(f"{source}: is a backup of {about.party}; name one of {party} with --from")
+    for name, digest in ((_STORE, about.store), (_LOG, about.log)):
+        if _digest(source / name) != digest:
+            raise SettingsError(f"{source / name}: is not what was backed up; take another backup")
+    return about
+
+
+def _digest(path: Path, size: int | None = None) -> str:
+    """SHA-256 of a file, or of its first ``size`` bytes, hex."""
+    digest, left = hashlib.sha256(), path.stat().st_size if size is None else size
+    with path.open("rb") as file:
+        while piece := file.read(min(left, 1 << 20)):
+            digest.update(piece)
+            left -= len(piece)
+    return digest.hexdigest()
+
+
+def _copy(path: Path, to: Path) -> int:
+    """Copy a file, for its owner only, to the disk; its size.  A record that is being written may be cut off."""
+    with (
+        path.open("rb") as source,
+        os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
+        return target.tell()

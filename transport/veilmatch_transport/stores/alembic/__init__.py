@@ -1,0 +1,1 @@
+"""What alembic asks for: a folder with `env.py`."""
