@@ -26,6 +26,16 @@ class Attachments:
         self._released: dict[int, threading.Event] = {}
         self._changed = threading.Condition()
 
+    def waits(self, name: str) -> bool:
+        """Whether a node has dialled in and waits for offers."""
+        with self._changed:
+            return name in self._offers
+
+    def count(self) -> int:
+        """How many nodes do."""
+        with self._changed:
+            return len(self._offers)
+
     def open(self, name: str, within: float) -> Stream:
         """Offer work to a node, which has ``within`` seconds to dial in, and wait for its stream.
 
@@ -35,7 +45,7 @@ class Attachments:
         with self._changed:
             if not self._changed.wait_for(lambda: name in self._offers, within):
                 raise PeerUnavailableError(
-                    name, "has not dialled in", "start it, or give it an address in the directory"
+                    name, "has not dialled in", "start it, or see in its log why it cannot"
                 )
             self._open[offer] = (name, stream)
             self._offers[name].put(offer)

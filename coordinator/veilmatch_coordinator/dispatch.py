@@ -22,6 +22,7 @@ from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_coordinator.turns import Turns
 from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.epoch import reopen_epoch
+from veilmatch_transport.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Dispatcher:
         turns: Turns,
         limits: Limits,
         clock: Clock = utc_now,
+        metrics: Metrics | None = None,
     ) -> None:
         """Take up what the store has: jobs that are queued or wait go on, those that ran have failed."""
         self._jobs = jobs
@@ -50,6 +52,7 @@ class Dispatcher:
         self._turns = turns
         self._limits = limits
         self._clock = clock
+        self._metrics = metrics or Metrics()
         left = store.open_submissions()
         for each in left:
             if each.state is State.RUNNING:
@@ -57,7 +60,7 @@ class Dispatcher:
         self._queue = Queue(limits, [each for each in left if each.state is not State.RUNNING])
         self._tries: dict[str, Try] = {}
         self._watches = 0
-        self._stopped = False
+        self._stopped = self._resting = False
         self._swept: datetime | None = None
         lock = threading.RLock()
         self._work = threading.Condition(lock)  # something may be startable
@@ -67,6 +70,12 @@ class Dispatcher:
         """Begin to run jobs."""
         for number in range(self._limits.jobs_at_once):
             threading.Thread(target=self._run_jobs, name=f"job-{number}", daemon=True).start()
+
+    def rest(self) -> None:
+        """Begin no more jobs; those that run go on."""
+        with self._work:
+            self._resting = True
+            self._work.notify_all()
 
     def stop(self, within: float) -> None:
         """Begin no more jobs, break off those that run, and wait ``within`` seconds until they have ended."""
@@ -167,7 +176,7 @@ class Dispatcher:
     def _wait_for_work(self) -> bool:
         """Return True when a job can be taken, False when no more will be."""
         with self._work:
-            while not self._stopped:
+            while not (self._stopped or self._resting):
                 now = self._clock()
                 self._forget_old(now)
                 if self._queue.next(now) is not None:
@@ -179,7 +188,7 @@ class Dispatcher:
         """Take the next job, where there still is one."""
         with self._work:
             now = self._clock()
-            submission = None if self._stopped else self._queue.next(now)
+            submission = None if self._stopped or self._resting else self._queue.next(now)
             if submission is None:
                 return None
             if submission.state is State.QUEUED:
@@ -250,6 +259,10 @@ class Dispatcher:
     def _put(self, submission: Submission, outcome: bytes | None = None) -> None:
         """Keep a change, then let it be seen."""
         self._store.save_submission(submission, outcome)
+        if submission.ended is not None:
+            began = submission.started
+            ran = None if began is None else (submission.ended - began).total_seconds()
+            self._metrics.job_ended(submission.state.value, ran)
         self._queue.put(submission)
         self._work.notify()
         self._news.notify_all()

@@ -102,7 +102,10 @@ class Drafting:
             for name in names:
                 if name not in epoch.epoch.nodes:
                     raise JobError(f"job: {name} is no node of the federation; correct the policy")
-            return {name: conversation.prepare(name, sources, epoch.context) for name in sorted(names)}
+            return {
+                name: conversation.prepare(name, sources, epoch.context, self._clock())
+                for name in sorted(names)
+            }
 
         tasks = prepare(asked)
         declared = in_parallel(

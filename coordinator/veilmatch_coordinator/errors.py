@@ -44,5 +44,9 @@ class NodeFailedError(CoordinatorError):
         self.exit_code = exit_code
 
 
+class NodeLostError(NodeFailedError):
+    """A node cannot be reached, or its line was lost: it may come back."""
+
+
 class ApprovalNeededError(NodeFailedError):
     """A node's data officer must decide before it takes part."""

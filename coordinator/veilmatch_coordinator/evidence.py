@@ -7,8 +7,11 @@ keys, B's words, slots or any private key.
 
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from veilmatch_coordinator.drafting import DrawnUp
@@ -21,33 +24,62 @@ from veilmatch_policy import canonical
 from veilmatch_policy.approvals import approved_content
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch, signed_statement
-from veilmatch_policy.manifest import Manifest
 from veilmatch_policy.policy import Policy
+
+_FIRST = frozenset(
+    {
+        package.DIRECTORY,
+        package.DIRECTORY_SIGNATURE,
+        package.ROOT,
+        package.EPOCH,
+        package.EPOCH_SIGNATURE,
+        package.MANIFEST,
+        package.APPROVALS,
+    }
+)  # what is there before any node has the manifest
+
+
+@dataclass(frozen=True)
+class JobName:
+    """Which job, which manifest (SHA-256, hex), and the first policy's name, under which auditors find it."""
+
+    job: str
+    manifest: str
+    policy: str
 
 
 class JobEvidence:
     """One job's records and folder.
 
     Every method raises LogError where the log takes nothing more, and OSError where the disk does not take a file.
+    The folder stands beside the finished ones until it is ``finish``ed itself: there a reader finds it whole
+    or not at all.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, log: EvidenceLog, identity: IdentityKey) -> None:
-        self._writer = PackageWriter(folder, manifest.draft.job)
-        self._manifest = manifest
+    def __init__(
+        self,
+        writer: PackageWriter,
+        unfinished: Path,
+        finished: Path,
+        job: JobName,
+        log: EvidenceLog,
+        identity: IdentityKey,
+    ) -> None:
+        self._writer = writer
+        self._unfinished = unfinished
+        self._finished = finished
+        self._name = job
         self._log = log
         self._identity = identity
-        self._one_machine = False
-        self._complete = False
         self._writing = threading.Lock()
 
     def begin(self, drawn: DrawnUp, directory: Directory, epoch: OpenEpoch, operator: str) -> None:
         """Record who asked for what, and keep what the job rests on, before any node has the manifest."""
-        job = self._manifest.draft.job
-        contents = tuple(approved_content(policy).hex() for policy in self._manifest.policies)
+        job = self._name.job
+        contents = tuple(approved_content(policy).hex() for policy in drawn.manifest.policies)
         self._log.append(Submitted(job=job, operator=operator, content=contents))
         self._log.append(Drafted(job=job, draft=hashlib.sha256(drawn.draft).hexdigest()))
-        self._log.append(ManifestMade(**self._of(), epoch=self._manifest.draft.epoch))
-        self._one_machine = any(each.decision.by == "one-machine" for each in drawn.approvals)
+        self._log.append(ManifestMade(**self._of(), epoch=drawn.manifest.draft.epoch))
         approvals = [
             {
                 "department": each.decision.request.department,
@@ -88,26 +120,68 @@ class JobEvidence:
 
     def report(self, results: Sequence[Mapping[str, object]]) -> None:
         """Keep the coordinator's copies of the results, which say nothing about matches but what policies reveal."""
-        copies = [{"manifest_sha256": self._manifest.digest.hex(), **result} for result in results]
+        copies = [{"manifest_sha256": self._name.manifest, **result} for result in results]
         text = json.dumps(copies, ensure_ascii=False, sort_keys=True, indent=2)
         self._writer.put(package.REPORT, f"{text}\n".encode())
-        self._complete = True
 
     def recorded(self, name: str, lines: bytes) -> None:
         """Keep what a node recorded of the job; nothing where it never started there."""
         if lines:
             with self._writing:
+                self._writer.drop(package.log_name(name))  # where a node was asked again
                 self._writer.put(package.log_name(name), lines)
 
-    def finish(self) -> None:
-        """Close the coordinator's own records and sign the list of files: also of a job that ended without a result."""
-        self._log.append(Closed(**self._of()))
-        job = self._manifest.draft.job
-        coordinator = next(iter(self._manifest.keys.keys() - set(self._manifest.draft.participants)))
-        self._writer.put(package.log_name(coordinator), self._log.of_job(job))
-        trust: package.Trust = "one-machine" if self._one_machine else "federation"
-        status: package.Status = "complete" if self._complete else "ended"
-        self._writer.finish(self._identity, trust, status)
+    def finish(self, coordinator: str) -> None:
+        """Close the coordinator's own records, sign the list of files, and put the folder where auditors look.
+
+        Also of a job that ended without a result.  Of one that ended before any node had its manifest nothing
+        is left.
+        """
+        if self._writer.files >= _FIRST:
+            self._log.append(Closed(**self._of()))
+            self._writer.drop(package.log_name(coordinator))
+            self._writer.put(package.log_name(coordinator), self._log.of_job(self._name.job))
+            status: package.Status = "complete" if package.REPORT in self._writer.files else "ended"
+            self._writer.finish(self._identity, self._trust(), status)
+            self._finished.parent.mkdir(parents=True, exist_ok=True)
+            self._unfinished.rename(self._finished)
+        else:
+            shutil.rmtree(self._unfinished)
+        with suppress(OSError):  # others are in it
+            self._unfinished.parent.rmdir()
+
+    def _trust(self) -> package.Trust:
+        """Whether one machine approved in the name of all officers."""
+        approvals = json.loads((self._unfinished / package.APPROVALS).read_bytes())
+        alone = any(json.loads(each["statement"])["by"] == "one-machine" for each in approvals)
+        return "one-machine" if alone else "federation"
 
     def _of(self) -> dict[str, str]:
-        return {"job": self._manifest.draft.job, "manifest": self._manifest.digest.hex()}
+        return {"job": self._name.job, "manifest": self._name.manifest}
+
+
+class EvidenceFolder:
+    """Where the evidence of all jobs is."""
+
+    def __init__(self, folder: Path, log: EvidenceLog, identity: IdentityKey) -> None:
+        """Take the folder of finished packages; those that are not stand beside it, in FOLDER.unfinished."""
+        self._folder = folder
+        self._beside = folder.with_name(f"{folder.name}.unfinished")
+        self._log = log
+        self._identity = identity
+
+    def begin(self, job: JobName) -> JobEvidence:
+        """Make a new job's folder."""
+        unfinished = self._beside / job.job
+        return self._evidence(PackageWriter(unfinished, job.job), unfinished, job)
+
+    def resume(self, job: JobName) -> JobEvidence | None:
+        """Take up a job's folder after a restart; None where it is finished, or was never begun."""
+        unfinished = self._beside / job.job
+        if not unfinished.exists():
+            return None
+        return self._evidence(PackageWriter.resume(unfinished, job.job), unfinished, job)
+
+    def _evidence(self, writer: PackageWriter, unfinished: Path, job: JobName) -> JobEvidence:
+        finished = self._folder / job.policy / job.job
+        return JobEvidence(writer, unfinished, finished, job, self._log, self._identity)

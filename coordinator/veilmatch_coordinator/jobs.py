@@ -13,25 +13,22 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import structlog
-
 from veilmatch_coordinator.client import Nodes
+from veilmatch_coordinator.closing import Closing, name_of
 from veilmatch_coordinator.combination import Combiner
 from veilmatch_coordinator.control import Control
 from veilmatch_coordinator.deciding import Deciding
 from veilmatch_coordinator.drafting import Drafting
-from veilmatch_coordinator.errors import JobError, NodeFailedError
-from veilmatch_coordinator.evidence import JobEvidence
+from veilmatch_coordinator.errors import JobError
+from veilmatch_coordinator.evidence import EvidenceFolder, JobEvidence
 from veilmatch_coordinator.heads import Heads
 from veilmatch_coordinator.linking import Progress
-from veilmatch_coordinator.parallel import in_parallel
+from veilmatch_coordinator.patience import RECONNECT_WAIT
 from veilmatch_coordinator.pipeline import Pipeline
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
 from veilmatch_crypto import AgreementKey, IdentityKey, KeyRefusedError
-from veilmatch_evidence.errors import EvidenceError
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
@@ -43,8 +40,6 @@ from veilmatch_policy.manifest import (
 from veilmatch_policy.policy import Policy, parse_policy
 from veilmatch_policy.program import Counts
 from veilmatch_policy.result import content_digest, result_document
-
-_log = structlog.get_logger(__name__)
 
 _DELIVERED_WITHIN = 30.0  # seconds that a manifest has to be accepted in once its job is cancelled
 
@@ -77,6 +72,7 @@ class Jobs:
         executor: Executor,
         evidence: Path,
         log: EvidenceLog,
+        reconnect_wait: float = RECONNECT_WAIT,
         clock: Clock = utc_now,
     ) -> None:
         self._name = directory.coordinator
@@ -88,7 +84,9 @@ class Jobs:
         self._store = store
         self._nodes = nodes
         self._executor = executor
-        self._evidence = evidence
+        self._evidence = EvidenceFolder(evidence, log, identity)
+        self._reconnect_wait = reconnect_wait
+        self.closing = Closing(store, nodes, self.heads, self._evidence, self._name, clock)
 
     def run(
         self,
@@ -136,14 +134,12 @@ class Jobs:
                 control.begun()
                 manifest = drawn.manifest
                 combiner = self._combiner(manifest, agreement, secret)
+                afterwards.enter_context(self.closing.held(manifest))
                 self._store.start_job(manifest.digest, drawn.data, _modulus(manifest))
-                evidence = JobEvidence(
-                    self._evidence / policies[0].name / job, manifest, self._log, self._identity
-                )
-                afterwards.callback(evidence.finish)
+                evidence = self._evidence.begin(name_of(manifest.draft, manifest.digest))
                 afterwards.callback(self._drafting.forget, job)
                 # Before any node has the manifest: whoever accepts it is told to close, also where another refuses.
-                afterwards.callback(self._erase, manifest, evidence)
+                afterwards.callback(self.closing.close, manifest, evidence)
                 evidence.begin(drawn, self._directory, opened, operator)
                 # Who is in the middle of accepting when it is told to close would keep the job until it expires.
                 with control.over(conversation, grace=_DELIVERED_WITHIN):
@@ -161,20 +157,21 @@ class Jobs:
         started: float,
         control: Control,
     ) -> JobReport:
-        pipeline = Pipeline(
-            manifest,
-            combiner,
-            identity=self._identity,
-            directory=self._directory,
-            store=self._store,
-            executor=self._executor,
-            evidence=evidence,
-            progress=progress,
-            epoch=epoch,
-        )
         with self._nodes.conversation() as conversation, control.over(conversation):
-            recipient = conversation.open(manifest.draft.recipient, manifest.digest)
-            presented = pipeline.run(conversation, recipient)
+            pipeline = Pipeline(
+                manifest,
+                combiner,
+                conversation,
+                identity=self._identity,
+                directory=self._directory,
+                store=self._store,
+                executor=self._executor,
+                evidence=evidence,
+                progress=progress,
+                epoch=epoch,
+                reconnect_wait=self._reconnect_wait,
+            )
+            recipient, presented = pipeline.run()
             seconds = {"linkage": epoch.seconds, **pipeline.seconds, "circuit": 0.0}
             counts: Mapping[int, Counts] = {}
             households = None
@@ -209,30 +206,9 @@ class Jobs:
                     if policy.reveal == "count"
                 },
             )
-            recipient.conclude(seconds, traffic)
+            pipeline.conclude(recipient, seconds)
         evidence.report(copies)
         return JobReport(manifest.draft.job, seconds, traffic.sent, traffic.received, copies)
-
-    def _erase(self, manifest: Manifest, evidence: JobEvidence) -> None:
-        """Close the job everywhere (4.7), and collect what each party recorded of it (7).
-
-        A node that cannot be reached erases at the manifest's expiry; its records are missing from the evidence.
-        """
-        self._store.close_job(manifest.digest)
-        with self._nodes.conversation() as conversation:
-            heads = self.heads.known()
-
-            def close(name: str) -> None:
-                try:
-                    with self.heads.turn(name):
-                        head, recorded = conversation.close_job(name, manifest.digest, heads)
-                        self.heads.take(name, head)
-                    evidence.recorded(name, recorded)
-                except (NodeFailedError, EvidenceError) as error:
-                    _log.warning("job not closed", node=name, job=manifest.draft.job, reason=str(error))
-
-            calls = {name: partial(close, name) for name in manifest.draft.participants}
-            in_parallel(calls, on_failure=conversation.abort)
 
     def _combiner(self, manifest: Manifest, agreement: AgreementKey, secret: bytes) -> Combiner:
         try:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from veilmatch_coordinator.errors import LinkageError
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.slots import VALUE_BYTES, assign_slots, check_register, read_pseudonyms
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.epoch import OpenEpoch
 
 _T = TypeVar("_T")
@@ -45,7 +47,12 @@ class _Drawn:
 
 
 def link(
-    epoch: OpenEpoch, signature: bytes, nodes: Nodes, store: CoordinatorStore, progress: Progress
+    epoch: OpenEpoch,
+    signature: bytes,
+    nodes: Nodes,
+    store: CoordinatorStore,
+    progress: Progress,
+    clock: Clock = utc_now,
 ) -> Linkage:
     """Link one epoch.
 
@@ -53,7 +60,7 @@ def link(
     """
     started = time.monotonic()
     with nodes.conversation() as conversation:
-        linking = _Linking(epoch, signature, conversation, progress)
+        linking = _Linking(epoch, signature, conversation, progress, clock())
         linking.confirm_keys()
         register = epoch.epoch.register
         drawn = linking.union_slots() if register is None else linking.register_slots(register)
@@ -72,7 +79,12 @@ class _Linking:
     """One linkage's conversation; the methods are called in the order in which they stand."""
 
     def __init__(
-        self, epoch: OpenEpoch, signature: bytes, conversation: Conversation, progress: Progress
+        self,
+        epoch: OpenEpoch,
+        signature: bytes,
+        conversation: Conversation,
+        progress: Progress,
+        now: datetime,
     ) -> None:
         """Have every node read its data; ``people`` is then how many distinct people each has."""
         self._epoch = epoch
@@ -80,7 +92,7 @@ class _Linking:
         self._conversation = conversation
         self._progress = progress
         self._tasks = {
-            name: conversation.link(name, epoch.statement, signature) for name in epoch.epoch.nodes
+            name: conversation.link(name, epoch.statement, signature, now) for name in epoch.epoch.nodes
         }
         self.people = self.all_at_once(lambda _, task: task.ready())
         for name, count in self.people.items():

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from veilmatch_coordinator.dispatch import Dispatcher
 from veilmatch_coordinator.errors import RequestError
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, Progress, link
+from veilmatch_coordinator.patience import RECONNECT_WAIT
 from veilmatch_coordinator.queue import Limits, State, Submission
 from veilmatch_coordinator.store import CoordinatorStore, EpochFigures
 from veilmatch_coordinator.turns import Turns
@@ -24,9 +26,13 @@ from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, reopen_epoch, signed_statement
 from veilmatch_policy.manifest import MOST_POLICIES
-from veilmatch_policy.policy import parse_policy
+from veilmatch_policy.policy import parse_policies
+from veilmatch_transport.metrics import Metrics
 
 MOST_LISTED = 1000  # jobs in one answer, which is one message
+_CLOSE_AGAIN = (
+    30.0  # seconds between rounds in which parties that could not be reached are told that a job is over
+)
 _EXCHANGE = 3600.0  # seconds between rounds in which the parties show each other the heads of their logs
 _ENDED_WITHIN = 3.0  # seconds that running jobs have to close at the nodes when the coordinator is stopped
 
@@ -53,7 +59,9 @@ class Office:
         evidence: Path,
         log: EvidenceLog,
         limits: Limits,
+        reconnect_wait: float = RECONNECT_WAIT,
         clock: Clock = utc_now,
+        metrics: Metrics | None = None,
     ) -> None:
         """Take the parts; nothing runs before ``start``."""
         self._identity = identity
@@ -70,10 +78,14 @@ class Office:
             executor=executor,
             evidence=evidence,
             log=log,
+            reconnect_wait=reconnect_wait,
             clock=clock,
         )
         self._heads = jobs.heads
-        self._dispatcher = Dispatcher(jobs, store, self._turns, limits, clock)
+        self._closing = jobs.closing
+        metrics = metrics or Metrics()
+        metrics.queue([state for state in State if not state.ended], self._queue)
+        self._dispatcher = Dispatcher(jobs, store, self._turns, limits, clock, metrics)
 
     def start(self, stopping: threading.Event) -> None:
         """Begin to run what is queued, until ``stopping`` is set."""
@@ -86,13 +98,34 @@ class Office:
             while not stopping.wait(_EXCHANGE):
                 self._heads.exchange(self._nodes)
 
+        def close() -> None:
+            self._closing.close_others()
+            while not stopping.wait(_CLOSE_AGAIN):
+                self._closing.close_others()
+
+        threading.Thread(target=close, name="closing", daemon=True).start()
         threading.Thread(target=stop, name="office", daemon=True).start()
         threading.Thread(target=exchange, name="heads", daemon=True).start()
         self._dispatcher.start()
 
+    def rest(self) -> None:
+        """Begin nothing more; what runs goes on.  Whoever asks for a linkage is refused when it is stopped."""
+        self._dispatcher.rest()
+
+    def idle(self) -> bool:
+        """Whether no job and no linkage runs."""
+        return not self._turns.taken()
+
     def stop(self) -> None:
         """Break off what runs: it has failed.  What is queued or waits goes on when the coordinator is back."""
         self._dispatcher.stop(_ENDED_WITHIN)
+
+    def _queue(self) -> tuple[dict[str, int], float]:
+        """Jobs that have not ended, by state, and the seconds that the longest of them waits to begin."""
+        still = self._store.open_submissions()
+        now = self._clock()
+        waits = [(now - each.submitted).total_seconds() for each in still if each.state is State.QUEUED]
+        return Counter(each.state.value for each in still), max(waits, default=0.0)
 
     # Epochs.
 
@@ -128,7 +161,7 @@ class Office:
         signature = self._identity.sign(signed_statement(statement))
         opened = open_epoch(statement, signature, self._directory)
         with self._turns.alone(wanted):
-            return epoch.epoch, link(opened, signature, self._nodes, self._store, progress)
+            return epoch.epoch, link(opened, signature, self._nodes, self._store, progress, self._clock)
 
     def epoch(self) -> NewestEpoch:
         """Return the newest epoch.  Raises RequestError before the first."""
@@ -151,7 +184,7 @@ class Office:
             raise RequestError(
                 f"job: {len(sources)} policies are not one job; submit 1 to {MOST_POLICIES} at once"
             )
-        policies = [parse_policy(source, "policy") for source in sources]
+        policies = parse_policies(sources)
         recipients = sorted({policy.recipient for policy in policies})
         if len(recipients) > 1:
             raise RequestError(

@@ -1,26 +1,30 @@
 """Contributions in, products out: the streaming part of a job (protocol.md, 4.4 to 4.6).
 
-One thread a contributor puts its chunks into the gathering; one thread combines what is complete
-and sends it to the recipient; one reads what the recipient says it opened.  Each waits only for
-what it needs, so encryption, combination and opening overlap.
+One thread a contributor puts its chunks into the gathering; one thread combines what is complete; two bring
+it to the recipient and read what it says it opened.  Each waits only for what it needs, so encryption,
+combination and opening overlap.  A contributor or a recipient whose line is lost is waited for and asked
+again: what comes again are the same bytes (4.7).
 """
 
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilmatch_coordinator.client import ContributeTask, Conversation, OpenTask
+from veilmatch_coordinator.client import Contribution, Conversation, OpenTask
 from veilmatch_coordinator.combination import Combined, Combiner, combine
-from veilmatch_coordinator.errors import JobError
+from veilmatch_coordinator.errors import JobError, NodeLostError
 from veilmatch_coordinator.evidence import JobEvidence
 from veilmatch_coordinator.gathering import Gathering, Place
 from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.parallel import in_parallel
+from veilmatch_coordinator.patience import Patience
+from veilmatch_coordinator.products import Products
 from veilmatch_coordinator.slots import VALUE_BYTES, check_claims
 from veilmatch_coordinator.store import CoordinatorStore, StoredChunk, StoredEpoch
 from veilmatch_crypto import IdentityKey, SignatureRefusedError, verify
@@ -37,6 +41,7 @@ class Pipeline:
         self,
         manifest: Manifest,
         combiner: Combiner,
+        conversation: Conversation,
         *,
         identity: IdentityKey,
         directory: Directory,
@@ -45,10 +50,16 @@ class Pipeline:
         evidence: JobEvidence,
         progress: Progress,
         epoch: StoredEpoch,
+        reconnect_wait: float,
     ) -> None:
-        """Take the parts; ``epoch`` is the linked epoch that the manifest names."""
+        """Take the parts.
+
+        ``epoch`` is the linked epoch that the manifest names, ``reconnect_wait`` for how many seconds a node
+        whose line was lost is waited for.
+        """
         self._manifest = manifest
         self._combiner = combiner
+        self._conversation = conversation
         self._identity = identity
         self._directory = directory
         self._store = store
@@ -56,43 +67,98 @@ class Pipeline:
         self._evidence = evidence
         self._progress = progress
         self._epoch = epoch
+        self._reconnect_wait = reconnect_wait
         contributors = {index: outcome.contributors for index, outcome in combiner.outcomes.items()}
         self._gathering = Gathering(combiner.places, contributors)
+        self._products = Products(store, manifest.digest, combiner.places)
+        self._opened = 0  # chunks that the recipient said it opened
         self._admitting = threading.Lock()  # the residues of all contributors are one set
         self.seconds: dict[str, float] = {"contribute": 0.0, "combine": 0.0, "open": 0.0}
 
-    def run(self, conversation: Conversation, recipient: OpenTask) -> list[NDArray[np.bool_]]:
+    def run(self) -> tuple[OpenTask, list[NDArray[np.bool_]]]:
         """Run until the recipient has opened the last chunk; the first failure ends everything.
 
-        Returns the slots that the recipient presented, policy by policy, shape (padded,).  Raises JobError,
-        or NodeFailedError naming the node.
+        Returns the recipient's task, which waits for what is next, and the slots that it presented, policy by
+        policy, shape (padded,).  Raises JobError, or NodeFailedError naming the node.
         """
-        bitmaps = [self._presented(recipient, number) for number in range(len(self._manifest.policies))]
-        self._store.present(self._manifest.digest, b"".join(bitmaps))
-        presented = [_slots(bitmap, self._manifest.draft.padded) for bitmap in bitmaps]
+        asked = self._ask_again(self._patience())
+        if asked is None:
+            raise JobError("job: its recipient says that it is over; check its release")
+        recipient, presented = asked
         self._combiner.present(presented)
         started = time.monotonic()
-        names = self._manifest.plan.contributors
-        contributors = {name: conversation.contribute(name, self._manifest.digest) for name in names}
 
         def stop(error: BaseException) -> None:
             self._gathering.fail(error)
-            conversation.abort(error)
+            self._products.fail(error)
+            self._conversation.abort(error)
 
-        calls = {name: partial(self._collect, name, task, started) for name, task in contributors.items()}
-        calls["combine"] = partial(self._combine, recipient)
-        calls["open"] = partial(self._follow, recipient)
-        in_parallel(calls, on_failure=stop)
+        collect = {name: partial(self._collect, name, started) for name in self._manifest.plan.contributors}
+        calls: dict[str, Callable[[], OpenTask | None]] = {
+            **collect,
+            "combine": self._combine,
+            "open": partial(self._open, recipient),
+        }
+        recipient = in_parallel(calls, on_failure=stop)["open"] or recipient
         self.seconds["open"] = time.monotonic() - started - self.seconds["contribute"]
-        return presented
+        return recipient, presented
 
-    def _presented(self, recipient: OpenTask, policy: int) -> bytes:
+    def conclude(self, recipient: OpenTask, seconds: Mapping[str, float]) -> None:
+        """Have the recipient write the results; where its line is lost, bring it everything again.
+
+        Raises NodeFailedError where its circuits cannot be taken up again.
+        """
+        patience = self._patience()
+        while True:
+            try:
+                return recipient.conclude(seconds, self._conversation.traffic())
+            except NodeLostError as error:
+                recipient.break_off()
+                patience.wait(error)
+            asked = self._ask_again(patience)
+            if asked is None:  # it had written them
+                return None
+            recipient = self._open(asked[0])
+
+    def _patience(self) -> Patience:
+        return Patience(self._conversation, self._reconnect_wait)
+
+    # The recipient.
+
+    def _ask_again(self, patience: Patience) -> tuple[OpenTask, list[NDArray[np.bool_]]] | None:
+        """Begin the opening, or take it up again: the recipient's task, and whom it asks about, policy by policy.
+
+        None where it has written the results.
+        """
+        draft = self._manifest.draft
+        while True:
+            try:
+                recipient = self._conversation.open(draft.recipient, self._manifest.digest)
+            except NodeLostError as error:
+                patience.wait(error)
+                continue
+            try:
+                bitmaps = [self._presented(recipient, number) for number in range(len(draft.policies))]
+            except NodeLostError as error:
+                recipient.break_off()
+                patience.wait(error)
+                continue
+            known = [bitmap for bitmap in bitmaps if bitmap is not None]
+            if len(known) < len(bitmaps):
+                return None
+            self._store.present(self._manifest.digest, b"".join(known))
+            return recipient, [_slots(bitmap, draft.padded) for bitmap in known]
+
+    def _presented(self, recipient: OpenTask, policy: int) -> bytes | None:
         """Whom one policy asks about; only the recipient's own people can be."""
         draft = self._manifest.draft
         size = -(-draft.padded // 8)
         people = self._epoch.people[draft.recipient]
         claimed = self._epoch.claims is not None
-        bitmap, claims = recipient.presented(policy, size, VALUE_BYTES * people if claimed else 0)
+        answer = recipient.presented(policy, size, VALUE_BYTES * people if claimed else 0)
+        if answer is None:
+            return None
+        bitmap, claims = answer
         if len(bitmap) != size:
             raise JobError(
                 "job: the recipient presented another number of slots than the epoch has; check its release"
@@ -106,13 +172,53 @@ class Pipeline:
             )
         return bitmap
 
-    def _collect(self, name: str, task: ContributeTask, started: float) -> None:
+    def _open(self, recipient: OpenTask) -> OpenTask:
+        """Bring the recipient every product; where its line is lost, all of them again to its next task."""
+        patience = self._patience()
+        while True:
+            opened = self._opened
+            try:
+                in_parallel(
+                    {"send": partial(self._send, recipient), "follow": partial(self._follow, recipient)},
+                    on_failure=partial(_break_off, recipient),
+                )
+            except NodeLostError as error:
+                if self._opened > opened:
+                    patience.progress()
+                patience.wait(error)
+            else:
+                return recipient
+            asked = self._ask_again(patience)
+            if asked is None:
+                raise JobError("job: its recipient says that it is over; check its release")
+            recipient = asked[0]
+
+    def _send(self, recipient: OpenTask) -> None:
+        for number, place in enumerate(self._combiner.places):
+            recipient.send_combined(*place, self._products.take(number))
+
+    def _follow(self, recipient: OpenTask) -> None:
+        name = self._manifest.draft.recipient
+        people = self._combiner.chunks
+        total = people[-1].stop * len(self._combiner.outcomes)
+        done = 0
+        for number, place in enumerate(self._combiner.places):
+            if recipient.opened() != place:
+                raise JobError(f"job: {name} opened a chunk out of order; check its release")
+            done += people[place[1]].stop - people[place[1]].start
+            if number >= self._opened:
+                self._opened = number + 1
+                self._progress("open", name, done, total)
+
+    # Contributors.
+
+    def _collect(self, name: str, started: float) -> None:
         identity = self._directory.identity(name)
         people = self._combiner.chunks
         places = self._combiner.places_of(name)
         total = people[-1].stop * len(places) // len(people)
         done = 0
-        for number, part in enumerate(task.contributions()):
+        for number, part in enumerate(self._contributions(name)):
             # In order and whole: others wait for a chunk that does not come, and for one far ahead of its turn.
             if number == len(places) or (part.outcome, part.chunk) != places[number]:
                 raise JobError(
@@ -135,7 +241,30 @@ class Pipeline:
             raise JobError(f"job: {name} ended before it had sent all its chunks; check its release")
         self.seconds["contribute"] = max(self.seconds["contribute"], time.monotonic() - started)
 
-    def _combine(self, recipient: OpenTask) -> None:
+    def _contributions(self, name: str) -> Iterator[Contribution]:
+        """Yield a contributor's chunks; where its line is lost, it is asked for those that did not come yet."""
+        patience = self._patience()
+        came = 0
+        while True:
+            try:
+                task = self._conversation.contribute(name, self._manifest.digest, came)
+            except NodeLostError as error:
+                patience.wait(error)
+                continue
+            try:
+                for part in task.contributions():
+                    came += 1
+                    patience.progress()
+                    yield part
+            except NodeLostError as error:
+                task.break_off()
+                patience.wait(error)
+            else:
+                return
+
+    # The coordinator's own.
+
+    def _combine(self) -> None:
         combiner = self._combiner
         under_way: deque[tuple[Place, Future[Combined]]] = deque()
         try:
@@ -148,14 +277,14 @@ class Pipeline:
                 under_way.append((place, future))
                 self.seconds["combine"] += time.monotonic() - started
                 while under_way and (len(under_way) == _UNDER_WAY or under_way[0][1].done()):
-                    self._send(recipient, *under_way.popleft())
+                    self._keep(*under_way.popleft())
             while under_way:
-                self._send(recipient, *under_way.popleft())
+                self._keep(*under_way.popleft())
         finally:
             for _, future in under_way:
                 future.cancel()
 
-    def _send(self, recipient: OpenTask, place: Place, future: Future[Combined]) -> None:
+    def _keep(self, place: Place, future: Future[Combined]) -> None:
         digest = self._manifest.digest
         outcome, chunk = place
         started = time.monotonic()
@@ -167,20 +296,12 @@ class Pipeline:
                 outcome, chunk, combined.blank, combined.product, self._identity.sign(statement)
             )
         # 4.7: on disk before it leaves.
-        self._store.keep_chunk(digest, outcome, chunk, StoredChunk(combined.blank, combined.product))
+        self._products.put(StoredChunk(combined.blank, combined.product))
         self.seconds["combine"] += time.monotonic() - started
-        recipient.send_combined(outcome, chunk, combined.product)
 
-    def _follow(self, recipient: OpenTask) -> None:
-        name = self._manifest.draft.recipient
-        people = self._combiner.chunks
-        total = people[-1].stop * len(self._combiner.outcomes)
-        done = 0
-        for place in self._combiner.places:
-            if recipient.opened() != place:
-                raise JobError(f"job: {name} opened a chunk out of order; check its release")
-            done += people[place[1]].stop - people[place[1]].start
-            self._progress("open", name, done, total)
+
+def _break_off(task: OpenTask, _error: BaseException) -> None:
+    task.break_off()
 
 
 def _slots(bitmap: bytes, padded: int) -> NDArray[np.bool_]:

@@ -6,11 +6,12 @@ submissions an operator.  Left to the caller: keeping every change before it is 
 and the clock.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 from veilmatch_coordinator.errors import RequestError
 
@@ -31,7 +32,22 @@ class State(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing more happens to the job."""
-        return self in {State.COMPLETE, State.FAILED, State.CANCELLED}
+        return not AFTER[self]
+
+
+AFTER: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+        State.WAITING: frozenset(
+            {State.WAITING, State.RUNNING, State.COMPLETE, State.FAILED, State.CANCELLED}
+        ),
+        State.RUNNING: frozenset({State.WAITING, State.COMPLETE, State.FAILED, State.CANCELLED}),
+        State.COMPLETE: frozenset(),
+        State.FAILED: frozenset(),
+        State.CANCELLED: frozenset(),
+    }
+)
+"""Which states may follow a state (docs/states.md); a job begins in `QUEUED`."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +88,8 @@ class Submission:
 
     def begin(self, epoch: str, now: datetime) -> Self:
         """It runs."""
-        return replace(
-            self,
-            state=State.RUNNING,
+        return self._to(
+            State.RUNNING,
             epoch=epoch,
             started=now,
             reason="",
@@ -90,9 +105,8 @@ class Submission:
             days = limits.approval_wait / timedelta(days=1)
             undecided = f"job: the officers of {', '.join(departments)} did not decide within {days:g} days"
             return self.end(State.FAILED, f"{undecided}; ask them, and submit it again", _ENDED_EARLY, now)
-        return replace(
-            self,
-            state=State.WAITING,
+        return self._to(
+            State.WAITING,
             reason=reason,
             waits_for=tuple(departments),
             waits_since=since,
@@ -114,9 +128,8 @@ class Submission:
 
     def end(self, state: State, reason: str, exit_code: int, now: datetime) -> Self:
         """It ended; ``reason`` is empty and ``exit_code`` 0 where it is complete."""
-        return replace(
-            self,
-            state=state,
+        return self._to(
+            state,
             reason=reason,
             exit_code=exit_code,
             ended=now,
@@ -124,6 +137,11 @@ class Submission:
             waits_since=None,
             next_try=None,
         )
+
+    def _to(self, state: State, **changes: Any) -> Self:
+        if state not in AFTER[self.state]:
+            raise ValueError(f"a job that is {self.state} does not become {state}")
+        return replace(self, state=state, **changes)
 
     @property
     def ready(self) -> datetime | None:

@@ -23,6 +23,11 @@ class Turns:
         self._alone = False
         self._changed = threading.Condition()
 
+    def taken(self) -> bool:
+        """Whether somebody has a turn, or a linkage waits for one."""
+        with self._changed:
+            return bool(self._shared or self._alone or self._waiting)
+
     @contextmanager
     def shared(self) -> Iterator[None]:
         """A turn beside others of this kind; waits for it."""

@@ -8,14 +8,18 @@ addition holds the file's lock and first reads what came meanwhile.
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from veilmatch_crypto import IdentityKey, SignatureRefusedError
 from veilmatch_evidence.actions import Action
 from veilmatch_evidence.errors import LogError
 from veilmatch_evidence.records import FIRST, HEADS, Head, Record, verify_record
+from veilmatch_evidence.withholding import sync_folder, withhold
 from veilmatch_policy.clock import Clock, utc_now
 
 
@@ -29,35 +33,38 @@ class EvidenceLog:
         identity: IdentityKey,
         *,
         on_failure: Callable[[], None] | None = None,
+        on_record: Callable[[str, float], None] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         """Open or make the log; the hashes of all its records and the newest signature are verified.
 
         A last line without its line break was cut off by a crash before anybody relied on it, and is
-        removed.  ``on_failure`` is called once, when a record could not be written.  Raises LogError where the
-        file cannot be opened, or is not the unbroken log of ``party``.
+        removed.  ``on_failure`` is called once, when a record could not be written; ``on_record`` for each that was:
+        its action, and the seconds until it was on disk.  Raises LogError where the file cannot be opened, or is not
+        the unbroken log of ``party``.
         """
         self._path = path
         self._party = party
         self._identity = identity
         self._on_failure = on_failure
+        self._on_record = on_record
         self._clock = clock
         self._adding = threading.Lock()
         self._failure: LogError | None = None
-        self._size = 0  # bytes that were read and verified
-        self._sequence = 0
-        self._digest = FIRST
-        self._jobs: dict[str, tuple[int, int]] = {}  # where a job's first record begins and its last one ends
+        self._size: int  # bytes that were read and verified
+        self._sequence: int
+        self._digest: bytes
+        self._texts_from: int  # where the first record with its text begins
+        self._jobs: dict[str, tuple[int, int]]  # where a job's first record begins and its last one ends
+        self._forget()
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file = self._open()
         except OSError as error:
             raise self._unusable(error) from None
         try:
             os.fchmod(self._file, 0o600)
-            made = os.fstat(self._file)
-            self._identifier = (made.st_dev, made.st_ino)
-            if not made.st_size:
-                _sync_folder(path.parent)
+            if not os.fstat(self._file).st_size:
+                sync_folder(path.parent)
             with self._locked():
                 self._follow()
         except OSError as error:
@@ -80,6 +87,7 @@ class EvidenceLog:
 
         Raises LogError where that fails, now and ever after.
         """
+        began = time.monotonic()
         try:
             with self._adding, self._locked():
                 self._require_unbroken()
@@ -95,11 +103,14 @@ class EvidenceLog:
                 line = record.encode() + b"\n"
                 _write(self._file, line)
                 self._take(record, len(line))
-                return self._head()
+                head = self._head()
         except OSError as error:
             raise self._fail(self._unusable(error)) from None
         except LogError as error:
             raise self._fail(error) from None
+        if self._on_record is not None:
+            self._on_record(action.action, time.monotonic() - began)
+        return head
 
     def head(self) -> Head:
         """Return the newest record's hash, signed."""
@@ -112,18 +123,17 @@ class EvidenceLog:
         Records in between are there without their text, but for heads of other parties, which are nobody's job.
         """
         with self._adding:
-            begins, ends = self._jobs.get(job, (0, 0))
+            records = self._read(*self._jobs.get(job, (0, 0)))
         lines = (
             record if record.is_about(job) or record.is_about(HEADS) else record.withheld()
-            for record in self._read(begins, ends)
+            for record in records
         )
         return b"".join(record.encode() + b"\n" for record in lines)
 
     def records(self) -> Iterator[Record]:
         """Yield all records, oldest first, as of now."""
         with self._adding:
-            size = self._size
-        return self._read(0, size)
+            return self._read(0, self._size)
 
     def require_writable(self) -> None:
         """Return if the log can go on.  Raises LogError where it failed, or its file is no longer there."""
@@ -134,6 +144,23 @@ class EvidenceLog:
             raise self._fail(self._unusable(error)) from None
         except LogError as error:
             raise self._fail(error) from None
+
+    def withhold(self, before: datetime) -> None:
+        """Leave out the text of all records before a moment, for good; their hashes and signatures stay.
+
+        Only the newest texts can be read and given to auditors afterwards.  Raises LogError where the log failed,
+        and OSError where the disk does not take the new file: the log is then what it was.
+        """
+        with self._adding, self._locked():
+            self._require_unbroken()
+            self._follow()
+            new = withhold(self._path, self._texts_from, before)
+            if new is not None:
+                os.close(self._file)
+                self._file = new
+                self._identifier = _identifier(os.fstat(new))
+                self._forget()
+                self._follow()
 
     def close(self) -> None:
         """Close the file; the log takes nothing more."""
@@ -157,8 +184,7 @@ class EvidenceLog:
     def _require_unbroken(self) -> None:
         """Raise LogError unless nothing failed and the file at the path is the one that was opened."""
         self._require_whole()
-        found = self._path.stat()
-        if (found.st_dev, found.st_ino) != self._identifier:
+        if _identifier(self._path.stat()) != self._identifier:
             raise self._broken("was replaced by another file")
 
     def _follow(self) -> None:
@@ -187,7 +213,9 @@ class EvidenceLog:
         except ValueError as error:
             raise self._broken(f"record {self._sequence + 1} {error}") from None
         expected = (self._party, self._sequence + 1, self._digest.hex())
-        if (record.party, record.sequence, record.previous) != expected or record.body is None:
+        # Only the oldest may be without their text (`withhold`).
+        textless = record.body is None and self._texts_from != self._size
+        if (record.party, record.sequence, record.previous) != expected or textless:
             raise self._broken(f"record {self._sequence + 1} does not continue the one before it")
         return record
 
@@ -200,15 +228,34 @@ class EvidenceLog:
     def _take(self, record: Record, size: int) -> None:
         begins, self._size = self._size, self._size + size
         self._sequence, self._digest = record.sequence, record.digest
+        if record.body is None:
+            self._texts_from = self._size
         if record.job is not None:
             self._jobs[record.job] = (self._jobs.get(record.job, (begins, 0))[0], self._size)
 
     def _read(self, begins: int, ends: int) -> Iterator[Record]:
         """Yield the records between two places; both are ends of lines that were verified."""
-        with self._path.open("rb") as file:
-            file.seek(begins)
-            while file.tell() < ends:
-                yield Record.decode(file.readline()[:-1])
+        # Opened now: `withhold` may put another file there before the first record is asked for.
+        return _records(self._path.open("rb"), begins, ends)
+
+    def _open(self) -> int:
+        """Open or make the file; another process may just have put a new one in its place (`withhold`)."""
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._identifier = _identifier(os.fstat(file))
+            if self._path.exists() and _identifier(self._path.stat()) == self._identifier:
+                fcntl.flock(file, fcntl.LOCK_UN)
+                return file
+            os.close(file)
+
+    def _forget(self) -> None:
+        """Know nothing of the file yet."""
+        self._size = 0
+        self._sequence = 0
+        self._digest = FIRST
+        self._texts_from = 0
+        self._jobs = {}
 
     def _require_whole(self) -> None:
         """Raise the first failure, now and ever after: it says why."""
@@ -241,10 +288,13 @@ def _write(file: int, line: bytes) -> None:
     os.fsync(file)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a file's entry in its folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _records(file: BinaryIO, begins: int, ends: int) -> Iterator[Record]:
+    with file:
+        file.seek(begins)
+        while file.tell() < ends:
+            yield Record.decode(file.readline()[:-1])
+
+
+def _identifier(found: os.stat_result) -> tuple[int, int]:
+    """Which file it is, whatever it is called."""
+    return found.st_dev, found.st_ino

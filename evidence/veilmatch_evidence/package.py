@@ -15,9 +15,11 @@ private key.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -35,6 +37,9 @@ MANIFEST: Final = "manifest.json"
 APPROVALS: Final = "approvals.json"
 DIGESTS: Final = "digests.json"
 REPORT: Final = "report.json"
+
+_JOURNAL = "journal"  # while the folder is filled
+_LAST = frozenset({DIGESTS, INDEX, INDEX_SIGNATURE})  # written when all others are there
 
 Trust = Literal["one-machine", "federation"]  # whether one person ran all parties, or each its own
 Status = Literal["complete", "ended"]  # whether there are results
@@ -101,7 +106,8 @@ class PackageWriter:
     """Fills a job's folder, file by file; one thread at a time.
 
     Every method raises OSError where the disk does not take a file, FileExistsError where it is there already:
-    evidence is written once.
+    evidence is written once.  Until ``finish`` a journal in the folder says which files are whole, and who
+    signed them: after a crash ``resume`` goes on from there.
     """
 
     def __init__(self, folder: Path, job: str) -> None:
@@ -112,14 +118,51 @@ class PackageWriter:
         self._digests: list[Digest] = []
         folder.mkdir(parents=True, mode=0o700)
 
-    def put(self, name: str, data: bytes) -> str:
-        """Keep a file under one of the names above.  Returns its SHA-256, hex."""
+    @classmethod
+    def resume(cls, folder: Path, job: str) -> Self:
+        """Take up a folder that was not finished; what was not written to its end is removed."""
+        self = cls.__new__(cls)
+        self._folder, self._job, self._files, self._digests = folder, job, {}, []
+        for line in _lines(folder / _JOURNAL):
+            entry = Digest.model_construct(**json.loads(line))
+            path = folder / entry.file
+            if entry.file in _LAST or not path.is_file():
+                continue
+            if hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256:
+                self._files[entry.file] = entry.sha256
+                if entry.signature:
+                    self._digests.append(entry)
+        for path in [path for path in folder.rglob("*") if path.is_file()]:
+            name = path.relative_to(folder).as_posix()
+            if name != _JOURNAL and name not in self._files:
+                path.unlink()
+        return self
+
+    @property
+    def files(self) -> AbstractSet[str]:
+        """The names of the files that are there."""
+        return self._files.keys()
+
+    def put(self, name: str, data: bytes, signature: str = "") -> str:
+        """Keep a file under one of the names above, with its maker's signature (hex).  Returns its SHA-256, hex."""
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             file.write(data)
-        self._files[name] = hashlib.sha256(data).hexdigest()
-        return self._files[name]
+        digest = Digest.model_construct(
+            file=name, sha256=hashlib.sha256(data).hexdigest(), signature=signature
+        )
+        with (self._folder / _JOURNAL).open("ab") as journal:
+            journal.write(canonical.encode(digest.model_dump()) + b"\n")
+        self._files[name] = digest.sha256
+        if signature:
+            self._digests.append(digest)
+        return digest.sha256
+
+    def drop(self, name: str) -> None:
+        """Remove a file that is to be written anew; nothing where it is not there."""
+        if self._files.pop(name, None) is not None:
+            (self._folder / name).unlink()
 
     def contribution(self, party: str, outcome: int, chunk: int, ciphertexts: bytes, signature: bytes) -> str:
         """Keep a contribution with its maker's signature.  Returns its SHA-256, hex."""
@@ -140,8 +183,15 @@ class PackageWriter:
         index = Index(job=self._job, trust=trust, status=status, files=self._files).encode()
         self.put(INDEX, index)
         self.put(INDEX_SIGNATURE, identity.sign(signed_index(index)).hex().encode())
+        (self._folder / _JOURNAL).unlink()
 
     def _chunk(self, name: str, data: bytes, signature: bytes) -> str:
-        digest = Digest(file=name, sha256=self.put(name, data), signature=signature.hex())
-        self._digests.append(digest)
-        return digest.sha256
+        return self.put(name, data, signature.hex())
+
+
+def _lines(journal: Path) -> list[bytes]:
+    """The whole lines of a journal: a crash may have cut the last one off."""
+    if not journal.exists():
+        return []
+    *whole, _ = journal.read_bytes().split(b"\n")
+    return whole

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from veilmatch_evidence.actions import PolicyUse, Started
 from veilmatch_evidence.job_evidence import JobEvidence
 from veilmatch_evidence.segments import Said, Segment
-from veilmatch_policy.approvals import CLOCK_DIFFERENCE, Request, request_of, why_not
+from veilmatch_policy.approvals import Request, request_of, why_not
+from veilmatch_policy.clock import CLOCK_DIFFERENCE
 from veilmatch_policy.manifest import Manifest
 
 _NO_CATALOG = bytes(32)  # the auditor has none; the approval's own hash is put in its place

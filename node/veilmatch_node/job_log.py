@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from veilmatch_evidence.actions import (
     Closed,
@@ -16,7 +17,7 @@ from veilmatch_evidence.actions import (
     ToldHouseholds,
 )
 from veilmatch_evidence.log import EvidenceLog
-from veilmatch_evidence.records import Head
+from veilmatch_evidence.records import Head, Record
 from veilmatch_node.errors import DataError, RuleError
 from veilmatch_policy.errors import ManifestError, PolicyError, PolicyRefusedError
 from veilmatch_policy.manifest import Manifest
@@ -29,11 +30,37 @@ _RULES: Mapping[type[PolicyError], str] = {
 }
 
 
+@dataclass(frozen=True)
+class OnRecord:
+    """What a log holds of a job that is taken up again: places of chunks, numbers and names of policies."""
+
+    contributed: set[tuple[int, int]] = field(default_factory=set)
+    presented: set[int] = field(default_factory=set)
+    opened: set[tuple[int, int]] = field(default_factory=set)
+    delivered: set[str] = field(default_factory=set)
+
+
 class JobLog:
     """One node's log, as its jobs write it.  Every method raises LogError where the log takes nothing more."""
 
     def __init__(self, log: EvidenceLog) -> None:
         self._log = log
+
+    def on_record(self, manifest: Manifest) -> OnRecord:
+        """Return what the log holds of a job: what is done again is not written down again."""
+        known = OnRecord()
+        for line in self._log.of_job(manifest.draft.job).splitlines():
+            said = Record.decode(line).read()
+            match None if said is None else said[1]:
+                case Contributed(outcome=outcome, chunk=chunk):
+                    known.contributed.add((outcome, chunk))
+                case Presented(policy=policy):
+                    known.presented.add(policy)
+                case Opened(outcome=outcome, chunk=chunk):
+                    known.opened.add((outcome, chunk))
+                case Delivered(policy=name):
+                    known.delivered.add(name)
+        return known
 
     def started(self, started: Started) -> None:
         """By what right a manifest starts here, and what its budgets have lost."""

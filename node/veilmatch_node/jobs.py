@@ -22,17 +22,21 @@ from veilmatch_crypto import (
     open_seed,
 )
 from veilmatch_node.answers import DataFolder, answer
+from veilmatch_node.clocks import require_clock
 from veilmatch_node.contributor import Contributor
 from veilmatch_node.dealer import Dealer
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.frozen import FrozenAnswers
 from veilmatch_node.in_order import in_order
-from veilmatch_node.job_log import JobLog
+from veilmatch_node.job_log import JobLog, OnRecord
 from veilmatch_node.job_secrets import JobSecrets, modulus_hash
+from veilmatch_node.newest import Newest
+from veilmatch_node.opening import Opening
 from veilmatch_node.people import SlotTable
 from veilmatch_node.recipient import Recipient
 from veilmatch_node.report import Report
 from veilmatch_node.rights import Right, Rights
+from veilmatch_node.states import State
 from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
 from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.check import DepartmentTask, bind_questions, check_alone, declare
@@ -52,9 +56,8 @@ from veilmatch_policy.manifest import (
     signed_keys,
 )
 from veilmatch_policy.plan import Plan
-from veilmatch_policy.policy import parse_policy
+from veilmatch_policy.policy import parse_policies
 from veilmatch_policy.questions import ask
-from veilmatch_policy.result import content_digest
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,18 @@ class NodeJobs:
         self._executor = executor
         self._rights = rights
         self._clock = clock
+        self._newest = Newest()
         self.log = log
 
-    def ask(self, sources: Sequence[bytes], epoch: bytes) -> "AskedJob":
+    def ask(self, sources: Sequence[bytes], epoch: bytes, sent: int) -> "AskedJob":
         """Read the policies and bind what they ask of this node (7, step 0).
 
         Raises PolicyError where this node refuses a policy, JobRefusedError for an ``epoch`` (its
-        context) that is not this node's newest.
+        context) that is not this node's newest, RuleError where ``sent``, the coordinator's time (clocks), is far
+        from this node's.
         """
         with self.log.refusing(None):
+            require_clock("job", sent, self._clock())
             return self._ask(sources, epoch)
 
     def _ask(self, sources: Sequence[bytes], epoch: bytes) -> "AskedJob":
@@ -110,7 +116,7 @@ class NodeJobs:
             )
         opened, stored = self._epoch(epoch)
         day = opened.epoch.reference_date
-        policies = [parse_policy(source, "policy") for source in sources]
+        policies = parse_policies(sources)
         questions = ask(policies, day)
         task = bind_questions(policies, questions, day, self._data.catalog)
         declared = declare(policies, questions, task, self._data.catalog)
@@ -161,14 +167,16 @@ class NodeJobs:
         keys = self._sign(draft, secrets)
         return PreparedJob(self, draft, parsed, plan, task, asked.stored, rights, secrets, keys)
 
-    def contribute(self, digest: bytes) -> Iterator[SignedChunk]:
-        """Yield this node's contributions under a started manifest, in order.
+    def contribute(self, digest: bytes, have: int = 0) -> Iterator[SignedChunk]:
+        """Yield this node's contributions under a started manifest, in order, but for the first ``have``.
 
         What was made before is resent byte for byte; what is new is on disk before it is yielded
-        (4.7).  Raises JobRefusedError where the manifest never started here, StoreError where it is closed
-        meanwhile.
+        (4.7).  Raises JobRefusedError where the manifest never started here, or was asked for again meanwhile,
+        StoreError where it is closed meanwhile.
         """
         manifest, secrets, answers = self._started(digest)
+        turn = self._newest.take(digest)
+        known: OnRecord | None = None
         contributor = Contributor(
             manifest,
             self.name,
@@ -179,7 +187,7 @@ class NodeJobs:
         )
 
         def encrypting() -> Iterator[tuple[tuple[int, int, StoredChunk | None], Future[bytes]]]:
-            for outcome, chunk in contributor.places():
+            for outcome, chunk in contributor.places()[have:]:
                 made = self._store.chunk(digest, outcome, chunk)
                 if made is None:
                     words = contributor.words(outcome, chunk)
@@ -191,25 +199,45 @@ class NodeJobs:
 
         for (outcome, chunk, made), ciphertexts in in_order(encrypting()):
             self.require_still(manifest)
-            kept = made or self._keep(manifest, outcome, chunk, ciphertexts)
+            with turn.step():
+                kept = made or self._keep(manifest, outcome, chunk, ciphertexts)
+                if made is not None and known is None:
+                    known = self.log.on_record(manifest)
+                # Killed between disk and log, or never: what was made before may be missing on record.
+                if made is None or (known is not None and (outcome, chunk) not in known.contributed):
+                    self.log.contributed(manifest, outcome, chunk, kept.ciphertexts)
             yield SignedChunk(outcome, chunk, kept.ciphertexts, kept.signature)
 
-    def begin_opening(self, digest: bytes) -> Recipient:
-        """Return the recipient's protocol object of a started manifest, once ever.
+    def delivered(self, digest: bytes) -> bool:
+        """Whether this recipient wrote a job's results, and the coordinator did not hear of it."""
+        return self._store.state(digest) is State.DELIVERED
 
-        What failed its check is never opened again, nor anything else under its masks (4.5 and
-        4.7).  Raises JobRefusedError the second time.
+    def begin_opening(self, digest: bytes) -> Opening:
+        """Begin the recipient's part in a started manifest, or take it up again where its line was lost.
+
+        Raises JobRefusedError once the circuits began or a check slot was wrong: what failed its check is never
+        opened again (4.5), and a circuit is not run twice (4.7).
         """
         manifest, secrets, answers = self._started(digest)
         self.require_still(manifest)
         if secrets.paillier is None:
             raise JobRefusedError("job", f"{self.name} is not its recipient", "open it at the recipient")
-        self._store.start_opening(digest)
-        return Recipient(
+        stored = self._store.epoch(bytes.fromhex(manifest.draft.epoch))
+        if stored is None:  # a linkage meanwhile erased whose slots these are
+            raise JobRefusedError("job", "its epoch is not this node's newest", "submit it again")
+        turn = self._newest.take(digest)
+        before = self._store.move(digest, State.OPENING)
+        recipient = Recipient(manifest, agreement=secrets.agreement, key=secrets.paillier, answers=answers)
+        known = self.log.on_record(manifest) if before is State.OPENING else OnRecord()
+        return Opening(
             manifest,
-            agreement=secrets.agreement,
-            key=secrets.paillier,
-            answers=answers,
+            recipient,
+            SlotTable.decode(stored.people),
+            self._store,
+            self.log,
+            turn,
+            known,
+            self.require_still,
         )
 
     def labels(self, digest: bytes) -> NDArray[np.uint32]:
@@ -234,7 +262,7 @@ class NodeJobs:
             raise JobRefusedError(
                 "job", f"{self.name} is not its dealer", "ask the one that the manifest names"
             )
-        self._store.start_opening(digest)
+        self._store.move(digest, State.DEALING)
         return manifest, Dealer(
             manifest,
             self.name,
@@ -269,23 +297,6 @@ class NodeJobs:
                 "job", f"the seed of {dealer} does not open at {self.name}", "submit it again"
             ) from None
 
-    def start_counts(self, digest: bytes) -> None:
-        """Record, as the recipient and before anything is opened, what a manifest counts (5.5).
-
-        Raises JobRefusedError where it was counted in this epoch before.
-        """
-        manifest, _, _ = self._started(digest)
-        counts = [content_digest(policy) for policy in manifest.policies if policy.reveal == "count"]
-        self._store.start_counts(bytes.fromhex(manifest.draft.epoch), counts)
-
-    def manifest(self, digest: bytes) -> tuple[Manifest, SlotTable]:
-        """Return a started manifest and the slots of this node's people in its epoch."""
-        manifest, _, _ = self._started(digest)
-        stored = self._store.epoch(bytes.fromhex(manifest.draft.epoch))
-        if stored is None:
-            raise JobRefusedError("job", "its epoch is not this node's newest", "submit it again")
-        return manifest, SlotTable.decode(stored.people)
-
     def close_expired(self) -> None:
         """Erase jobs that nobody closed and whose manifests have expired."""
         self._store.close_expired(self._clock())
@@ -294,6 +305,7 @@ class NodeJobs:
         """Erase a job's keys, answers and ciphertexts; what this node recorded of it, for the evidence."""
         job = self._store.job(digest)
         self._store.close_job(digest)
+        self._newest.forget(digest)
         if job is None:
             return b""
         name = Manifest.job_of(job.manifest)
@@ -307,9 +319,7 @@ class NodeJobs:
     def _keep(self, manifest: Manifest, outcome: int, chunk: int, ciphertexts: bytes) -> StoredChunk:
         digest = manifest.digest
         signature = self._identity.sign(signed_contribution(digest, outcome, chunk, ciphertexts))
-        kept = self._store.keep_chunk(digest, outcome, chunk, StoredChunk(ciphertexts, signature))
-        self.log.contributed(manifest, outcome, chunk, kept.ciphertexts)
-        return kept
+        return self._store.keep_chunk(digest, outcome, chunk, StoredChunk(ciphertexts, signature))
 
     def _sign(self, draft: bytes, secrets: JobSecrets) -> PartyKeys:
         paillier = b"" if secrets.paillier is None else secrets.paillier.public.to_bytes()

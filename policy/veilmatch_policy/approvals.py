@@ -9,7 +9,7 @@ number of runs, refuses it, or revokes an approval.  Nothing here does I/O or ho
 import hashlib
 import os
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -32,7 +32,6 @@ from veilmatch_policy.plan import Plan
 from veilmatch_policy.policy import Policy, parse_policy
 
 LONGEST_REASON = 1000  # characters
-CLOCK_DIFFERENCE = timedelta(minutes=5)  # between an officer's machine and the node's
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 

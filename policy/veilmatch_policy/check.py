@@ -121,12 +121,13 @@ def bind_questions(
     other departments to their owners, for messages.  Raises PolicyRefusedError.
     """
     bound: dict[int, Expression] = {}
+    numbers = {question: number for number, question in enumerate(questions)}
     for policy in policies:
         _check_register(policy, catalog)
         for question in ask([policy], reference_date):
             if question.department != catalog.department:
                 continue
-            number = questions.index(question)
+            number = numbers[question]
             if number not in bound:
                 bound[number] = bind(
                     question.text,

@@ -24,7 +24,7 @@ _INTEGER_BITS = 64  # DuckDB's BIGINT, two's complement
 # Python's own context would round to 28 digits.
 _EXACT = Context(prec=LARGEST_PRECISION + LARGEST_SCALE)
 
-_TYPE = re.compile(r"(?P<kind>[a-z]+)\s*(?:\(\s*(?P<scale>[0-9]+)\s*\))?")
+_TYPE = re.compile(r"(?P<kind>[a-z]+)\s*(?:\(\s*(?P<scale>[0-9]{1,4})\s*\))?")
 _NUMBER = re.compile(r"-?(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _LONGEST_QUOTE = 60
 _LONGEST_LIST = 12
+_LONGEST_PART = 800  # characters of what one line says: some parts list what an author wrote
 
 
 class PolicyError(Exception):
@@ -79,5 +80,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without line breaks and control characters: an author's text must not steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Without line breaks and control characters, and not endless: an author's text must not steer a terminal."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _LONGEST_PART else f"{line[:_LONGEST_PART]}..."

@@ -124,6 +124,16 @@ class Manifest:
         return bytes.fromhex(_File.model_validate_json(data).draft.epoch)
 
     @staticmethod
+    def draft_of(data: bytes) -> Draft:
+        """Return the draft of a stored manifest; nothing of it is verified again."""
+        return _File.model_validate_json(data).draft
+
+    @staticmethod
+    def digest_of(data: bytes) -> bytes:
+        """Return H(manifest) of a stored manifest."""
+        return hashlib.sha256(data).digest()
+
+    @staticmethod
     def job_of(data: bytes) -> str:
         """Return the job's name that a stored manifest gives."""
         return _File.model_validate_json(data).draft.job

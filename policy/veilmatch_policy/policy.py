@@ -4,6 +4,7 @@ The whole format is read and checked here, for itself; check.py holds it against
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -37,6 +38,8 @@ from veilmatch_policy.what_if import Vary, read_vary
 
 Count = Annotated[Whole, Field(ge=1)]
 
+LARGEST_POLICY = 1 << 16  # bytes: over a thousand conditions, more than a person reviews
+LARGEST_JOB = 1 << 19  # bytes of all policies of one job: each is read by every party that has a part
 SMALLEST_COUNT = 10  # that is told where a policy says nothing (protocol.md, 5.5)
 _BOUNDS = ("below", "at_most", "above", "at_least")
 
@@ -362,6 +365,20 @@ def load_policy(path: Path) -> Policy:
 @lru_cache(256)  # a job has up to 64 policies, and several jobs wait at once
 def parse_policy(data: bytes, where: str) -> Policy:
     """Read a policy's bytes; ``where`` names the file in messages.  Raises PolicyRefusedError."""
+    if len(data) > LARGEST_POLICY:
+        raise PolicyRefusedError(
+            where, f"the policy is larger than {LARGEST_POLICY} bytes", "split it into several policies"
+        )
     tree = strict_yaml.parse(data, where, PolicyRefusedError)
     digest = hashlib.sha256(data).digest()
     return build(Policy, tree, PolicyRefusedError, digest=digest, source=data)
+
+
+def parse_policies(sources: Sequence[bytes]) -> list[Policy]:
+    """Read the policies of one job.  Raises PolicyRefusedError, also where they are too large together."""
+    size = sum(map(len, sources))
+    if size > LARGEST_JOB:
+        raise PolicyRefusedError(
+            "job", f"its policies have {size} bytes, more than {LARGEST_JOB}", "submit them as several jobs"
+        )
+    return [parse_policy(source, "policy") for source in sources]

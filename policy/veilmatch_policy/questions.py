@@ -9,20 +9,31 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Literal
 
+from veilmatch_policy.errors import PolicyRefusedError
 from veilmatch_policy.plan import Question
 from veilmatch_policy.policy import Condition, Policy
 
 Comparison = Literal["below", "at_most", "above", "at_least"]
 COMPARISONS: tuple[Comparison, ...] = ("below", "at_most", "above", "at_least")
 
+MOST_QUESTIONS = 2048  # of one job: twice the outcomes that it may have, each a pass over everybody's rows
+
 _PARAMETER = re.compile(r":(\w+)")
 
 
 def ask(policies: Sequence[Policy], reference_date: date) -> tuple[Question, ...]:
-    """Number the questions of policies; ``reference_date`` is the epoch's, for policies that name none."""
-    return tuple(
-        dict.fromkeys(question for policy in policies for question in _questions(policy, reference_date))
-    )
+    """Number the questions of policies; ``reference_date`` is the epoch's, for policies that name none.
+
+    Raises PolicyRefusedError for more than `MOST_QUESTIONS`.
+    """
+    asked = dict.fromkeys(question for policy in policies for question in _questions(policy, reference_date))
+    if len(asked) > MOST_QUESTIONS:
+        raise PolicyRefusedError(
+            f"{policies[0].name}: conditions",
+            f"the job asks {len(asked)} questions, more than {MOST_QUESTIONS}",
+            "split it into several jobs",
+        )
+    return tuple(asked)
 
 
 def among_question(policy: Policy, reference_date: date) -> Question | None:

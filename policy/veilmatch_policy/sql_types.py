@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlglot import exp
@@ -146,6 +147,12 @@ def convert(sql: exp.Expr, source: ColumnType, target: ColumnType) -> exp.Expr:
 
 def sql_type(column_type: ColumnType) -> exp.DataType:
     """DuckDB's type for values of a type of the subset."""
+    return _built(column_type).copy()
+
+
+@cache
+def _built(column_type: ColumnType) -> exp.DataType:
+    # sqlglot parses the type's name, which for a list of thousands of constants takes seconds.
     match column_type.kind:
         case "integer" | "decimal":
             return exp.DataType.build(f"DECIMAL({LARGEST_PRECISION}, {column_type.scale})", dialect="duckdb")

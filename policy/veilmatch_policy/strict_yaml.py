@@ -12,7 +12,8 @@ import yaml
 
 from veilmatch_policy.errors import PolicyError, quoted
 
-LARGEST_FILE = 1 << 18  # bytes; a catalog of a thousand columns, and a few seconds at the worst
+LARGEST_FILE = 1 << 18  # bytes; a catalog of a thousand columns
+MOST_PARTS = 20_000  # keys, values and items: as many columns; below a second, whatever they are
 DEEPEST_NESTING = 20  # the formats need seven
 
 Path = tuple[str | int, ...]
@@ -43,7 +44,7 @@ def parse(data: bytes, where: str, refuse: type[PolicyError]) -> Tree:
 
     Raises ``refuse``, naming file and line, for: more than 256 KiB, text that is not UTF-8 or not
     YAML, an empty file, several documents, duplicate keys, keys without a value, anchors, aliases,
-    tags, merge keys, nesting deeper than 20.
+    tags, merge keys, nesting deeper than 20, more than 20,000 parts.
     """
     if len(data) > LARGEST_FILE:
         raise refuse(where, f"the file is larger than {LARGEST_FILE} bytes")
@@ -64,7 +65,8 @@ def parse(data: bytes, where: str, refuse: type[PolicyError]) -> Tree:
         return _Builder(text, where, refuse).tree()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"{where}:{mark.line + 1}" if mark else where
+        # Behind the last line there is nothing to look at.
+        place = f"{where}:{min(mark.line, text.rstrip().count(chr(10))) + 1}" if mark else where
         raise refuse(place, f"not YAML: {error.problem or error.context}") from None
     except yaml.YAMLError:
         raise refuse(where, "not YAML: a character that no YAML file may hold") from None
@@ -74,10 +76,12 @@ class _Builder:
     """Builds the tree from PyYAML's events, below any resolving of types."""
 
     def __init__(self, text: str, where: str, refuse: type[PolicyError]) -> None:
-        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+        # libyaml: PyYAML's own scanner takes seconds for a quarter of a MiB.
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
         self._where = where
         self._refuse = refuse
         self._lines: dict[Path, int] = {(): 1}
+        self._parts = 0
 
     def tree(self) -> Tree:
         next(self._events)  # the stream's start
@@ -116,7 +120,7 @@ class _Builder:
                 )
             self._lines[*path, key] = _line(event)
             value = next(self._events)
-            if isinstance(value, yaml.ScalarEvent) and value.value == "" and value.style is None:
+            if isinstance(value, yaml.ScalarEvent) and value.value == "" and not value.style:
                 raise self._error(
                     event, f"the key {quoted(key)} has no value", "write one, or leave the key out"
                 )
@@ -134,7 +138,7 @@ class _Builder:
 
     def _key(self, event: yaml.Event) -> str:
         key = self._scalar(event)
-        if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.style is None:
+        if key == "<<" and isinstance(event, yaml.ScalarEvent) and not event.style:
             raise self._error(event, "a merge key", "write the keys out")
         return key
 
@@ -145,6 +149,9 @@ class _Builder:
         return str(event.value)
 
     def _refuse_extras(self, event: yaml.Event) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise self._error(event, f"more than {MOST_PARTS} keys and values", "split the file")
         if isinstance(event, yaml.AliasEvent):
             raise self._error(event, f"the alias *{event.anchor}", "write the value out")
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):

@@ -79,7 +79,7 @@ def conversation_with(stream):
 def test_streams_are_finished_and_a_node_that_does_not_end_is_only_logged(failure):
     stream = Stream(failure)
     with capture_logs() as logs, conversation_with(stream) as conversation:
-        conversation.contribute("tax", b"digest")
+        conversation.contribute("tax", b"digest", 0)
     assert stream.ended == ["close", "release", "finish"]
     assert [log["node"] for log in logs] == ["tax"] * (failure is not None)
 
@@ -89,7 +89,7 @@ def test_streams_of_a_failed_conversation_are_cancelled():
 
     def failing():
         with conversation_with(stream) as conversation:
-            conversation.contribute("tax", b"digest")
+            conversation.contribute("tax", b"digest", 0)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -105,7 +105,7 @@ def test_a_stream_that_is_opened_once_all_are_broken_off_is_broken_off_too():
     stream = Recording()
     conversation = conversation_with(stream)
     conversation.abort()
-    conversation.contribute("tax", b"digest")
+    conversation.contribute("tax", b"digest", 0)
     assert stream.ended == ["cancel"]
 
 

@@ -26,6 +26,11 @@ def submission(job, recipient="tax", *, operator="ann", at=0):
     return Submission(job, operator, (f"policy-{job}",), recipient, 3072, NOON + at * SECOND)
 
 
+def begun(queued):
+    """The same job, begun unless it was."""
+    return queued if queued.state is State.RUNNING else queued.begin("e" * 32, NOON)
+
+
 def taken(queue, now=NOON + 1000 * SECOND):
     """Take whatever may run, one after the other."""
     jobs = []
@@ -51,7 +56,7 @@ def test_one_job_a_recipient_in_the_order_of_submission():
 
 def test_a_job_that_waits_takes_no_place_and_is_tried_again_in_its_turn():
     queue = Queue(LIMITS, [submission("0")])
-    waits = queue.find("0").wait(["housing"], "job: not yet; ask", LIMITS, NOON)
+    waits = begun(queue.find("0")).wait(["housing"], "job: not yet; ask", LIMITS, NOON)
     assert (waits.state, waits.waits_for, waits.waits_since) == (State.WAITING, ("housing",), NOON)
     queue.put(waits)
     assert queue.next(NOON + 59 * SECOND) is None
@@ -61,7 +66,7 @@ def test_a_job_that_waits_takes_no_place_and_is_tried_again_in_its_turn():
     assert taken(queue) == ["1", "2"]
     for job in ("1", "2"):
         queue.release(job)
-        queue.put(queue.find(job).end(State.COMPLETE, "", 0, NOON))
+        queue.put(begun(queue.find(job)).end(State.COMPLETE, "", 0, NOON))
     later = NOON + 60 * SECOND
     assert queue.next(later) is waits
     assert queue.due(later) is None
@@ -70,7 +75,7 @@ def test_a_job_that_waits_takes_no_place_and_is_tried_again_in_its_turn():
 
 
 def test_a_job_is_given_up_after_the_days_that_the_office_sets():
-    waits = submission("0").wait(["housing", "tax"], "not yet", LIMITS, NOON)
+    waits = begun(submission("0")).wait(["housing", "tax"], "not yet", LIMITS, NOON)
     day = timedelta(days=1)
     assert waits.wait(["tax"], "not yet", LIMITS, NOON + 30 * day - SECOND).state is State.WAITING
     ended = waits.wait(["tax"], "not yet", LIMITS, NOON + 30 * day)
@@ -82,7 +87,7 @@ def test_a_job_is_given_up_after_the_days_that_the_office_sets():
 
 
 def test_a_wait_begins_anew_after_the_job_ran():
-    waits = submission("0").wait(["tax"], "not yet", LIMITS, NOON)
+    waits = begun(submission("0")).wait(["tax"], "not yet", LIMITS, NOON)
     ran = waits.begin("e" * 32, NOON + SECOND)
     assert (ran.state, ran.reason, ran.waits_for, ran.epoch) == (State.RUNNING, "", (), "e" * 32)
     assert ran.wait(["tax"], "revoked", LIMITS, NOON + 2 * SECOND).waits_since == NOON + 2 * SECOND
@@ -99,7 +104,7 @@ def test_an_operator_with_too_many_in_the_queue_is_told_the_limit():
     queue.admit("bob")
     assert taken(queue) == ["0"]
     queue.admit("ann")  # what runs is no longer in the queue
-    queue.put(queue.find("1").wait(["tax"], "not yet", LIMITS, NOON))
+    queue.put(begun(queue.find("1")).wait(["tax"], "not yet", LIMITS, NOON))
     queue.put(submission("3"))
     with pytest.raises(RequestError):
         queue.admit("ann")  # what waits is
@@ -132,28 +137,30 @@ def test_whatever_ends_when_nobody_is_overtaken_without_reason(recipients, ends,
     for end in ends:
         if running:
             job = running.pop(end % len(running))
-            queue.put(queue.find(job).end(State.COMPLETE, "", 0, NOON))
+            queue.put(begun(queue.find(job)).end(State.COMPLETE, "", 0, NOON))
             queue.release(job)
         check()
 
 
-def test_the_store_gives_back_what_it_was_given(tmp_path):
-    store = CoordinatorStore(tmp_path / "office.sqlite")
+def test_the_store_gives_back_what_it_was_given(store_address):
+    store = CoordinatorStore(store_address)
     jobs = [
         submission("0"),
         submission("1").begin("e" * 32, NOON + SECOND),
-        submission("2", at=1).wait(["housing", "税务局"], "job: not yet; ask", LIMITS, NOON),
+        begun(submission("2", at=1)).wait(["housing", "税务局"], "job: not yet; ask", LIMITS, NOON),
         submission("3").cancel("bob", NOON + SECOND),
-        submission("4").end(State.FAILED, "tax: lost; look", 4, NOON + timedelta(days=1)),
+        begun(submission("4")).end(State.FAILED, "tax: lost; look", 4, NOON + timedelta(days=1)),
     ]
     sources = ["policy: 低保\n".encode(), b"policy: b\n"]
     for each in jobs:
         store.add_submission(replace(each, state=State.QUEUED, ended=None), sources)
         store.save_submission(each)
-    store.save_submission(jobs[4].end(State.COMPLETE, "", 0, NOON + timedelta(days=1)), b"{}")
+    store.save_submission(
+        begun(submission("4")).end(State.COMPLETE, "", 0, NOON + timedelta(days=1)), b"{}"
+    )
     store.close()
-    store = CoordinatorStore(tmp_path / "office.sqlite")
-    jobs[4] = jobs[4].end(State.COMPLETE, "", 0, NOON + timedelta(days=1))
+    store = CoordinatorStore(store_address)
+    jobs[4] = begun(submission("4")).end(State.COMPLETE, "", 0, NOON + timedelta(days=1))
     assert [store.submission(each.job) for each in jobs] == jobs
     assert store.open_submissions() == jobs[:3]
     assert [each.job for each in store.submissions(4)] == ["2", "1", "0", "4"]

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from fakes.paillier_keys import Keys
 from google.protobuf.message import Message
 
 from veilmatch_coordinator.client import Conversation
@@ -32,6 +33,7 @@ from veilmatch_crypto import AgreementKey, IdentityKey, Vault
 from veilmatch_crypto.pool import InlineExecutor
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.answers import DataFolder
+from veilmatch_node.databases import Databases
 from veilmatch_node.desk import Desk
 from veilmatch_node.job_log import JobLog
 from veilmatch_node.jobs import NodeJobs
@@ -167,7 +169,7 @@ class Node:
         """Put the node together over what is on its disk."""
         self.store = NodeStore(self.disk, self.vault)
         self.log = EvidenceLog(Path(f"{self.disk}.log"), self.name, self.keys.identity, clock=self.clock)
-        data = DataFolder(load_catalog(self.folder / "catalog.yaml"), self.folder, {})
+        data = DataFolder(load_catalog(self.folder / "catalog.yaml"), self.folder, Databases({}))
         parts = {
             "catalog": data.catalog,
             "directory": self.directory,
@@ -199,7 +201,7 @@ class Node:
         )
         reports = self.out / "reports" / self.name
         self.tasks = Tasks(
-            LinkageTasks(self.directory, self.linkage, self.log, reports=reports),
+            LinkageTasks(self.directory, self.linkage, self.log, reports=reports, clock=self.clock),
             JobTasks(self.directory, self.jobs, self.executor, reports=reports, results=self.out),
             self.log,
         )
@@ -224,18 +226,25 @@ class MemoryNodes:
         self.passed: list[Passing] = []  # as it was sent, before the tap touched it
         self._nodes = nodes
         self._running: list[threading.Thread] = []
+        self._keys = Keys()
+        self._lines: list[tuple[str, _Outbox, _Outbox]] = []
+        self.away: set[str] = set()  # nodes that cannot be reached
 
     def conversation(self) -> Conversation:
         return Conversation(self)
 
     def open(self, name: str, *, within: float = 0.0) -> WorkStream:
+        if name in self.away:
+            raise PeerUnavailableError(name, "nothing listens at its address")
         outward = _Outbox(COORDINATOR, partial(self._pass, name, False))
         inward = _Outbox(name, partial(self._pass, name, True))
+        self._lines.append((name, outward, inward))
         here = WorkStream(name, outward, inward.inbox, lambda: None)
         there = WorkStream(COORDINATOR, inward, outward.inbox, lambda: None)
 
         def serve() -> None:
-            self._nodes[name].tasks.run(there)
+            with self._keys.in_use():
+                self._nodes[name].tasks.run(there)
             there.close()
             outward.refuse(StreamEnded(f"{name} has ended the stream"))
 
@@ -246,6 +255,13 @@ class MemoryNodes:
 
     def release(self, stream: WorkStream) -> None:
         """Nothing is held."""
+
+    def cut(self, name: str) -> None:
+        """Lose a node's lines: both ends of each find it dead."""
+        for _, outward, inward in [line for line in self._lines if line[0] == name]:
+            outward.refuse(PeerUnavailableError(COORDINATOR, "the connection was lost"))
+            inward.refuse(PeerUnavailableError(name, "the connection was lost"))
+        self._lines = [line for line in self._lines if line[0] != name]
 
     def wait(self) -> None:
         """Wait until every task has ended."""
@@ -281,6 +297,7 @@ class Federation:
         register: str | None = None,
         dealer: bool = False,
         officers: Rules | None = None,
+        reconnect_wait: float = 0.0,
     ) -> None:
         self.home = home
         self.out = home / "out"
@@ -324,6 +341,7 @@ class Federation:
             executor=InlineExecutor(),
             evidence=self.evidence,
             log=self.log,
+            reconnect_wait=reconnect_wait,
         )
 
     def __enter__(self) -> Self:

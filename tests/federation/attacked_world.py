@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from veilmatch_coordinator.errors import CoordinatorError, NodeFailedError
 from veilmatch_crypto import AgreementKey, PublicKey
 from veilmatch_policy import canonical
+from veilmatch_policy.clock import utc_now
 from veilmatch_policy.declarations import declarations_of
 from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.manifest import PartyKeys, encode_manifest, signed_contribution, signed_keys
@@ -134,7 +135,7 @@ class ActiveCoordinator:
 
     def prepare(self, name):
         """Begin one node's part: policies and epoch are sent, its declaration is on its way."""
-        return self.conversation.prepare(name, self.sources, self.epoch)
+        return self.conversation.prepare(name, self.sources, self.epoch, utc_now())
 
     def ask(self, name, draft=None):
         """Send a draft to one node and take its keys; raises NodeFailedError where it refuses."""
@@ -168,7 +169,7 @@ class ActiveCoordinator:
 
     def contributed(self, name, digest):
         """What a node contributes when it is asked."""
-        return list(self.conversation.contribute(name, digest).contributions())
+        return list(self.conversation.contribute(name, digest, 0).contributions())
 
 
 @contextmanager

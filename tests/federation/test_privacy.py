@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from veilmatch_crypto import open_chunk
 from veilmatch_crypto.packing import Layout
+from veilmatch_node.people import SlotTable
 
 LAYOUT = Layout(KEY_BITS)
 WORD_BYTES = 5
@@ -114,7 +115,8 @@ class View:
         self.manifest = next(iter(started.values()))[0]
         self.answers = {name: answers for name, (_, _, answers) in started.items()}
         self.key = started[self.manifest.draft.recipient][1].paillier
-        people = federation.nodes["social"].jobs.manifest(digest)[1]
+        kept = federation.nodes["social"].store.epoch(bytes.fromhex(self.manifest.draft.epoch))
+        people = SlotTable.decode(kept.people)
         forms = [linked.partition(b"\0")[2].decode() for linked in people.inputs.to_pylist()]
         self.slots = dict(zip(forms, people.slots.tolist(), strict=True))
         self.rows = store_rows(federation.disk)

@@ -4,7 +4,8 @@ Whether a node listens or dials out is decided here and nowhere else.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,6 +18,7 @@ from veilmatch_coordinator.client.linkage import LinkTask, TrusteeTask
 from veilmatch_evidence.records import Head
 from veilmatch_policy.directory import Directory
 from veilmatch_transport import PeerError, TlsIdentity, open_channel, open_stream
+from veilmatch_transport.metrics import Metrics
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +44,14 @@ class AttachedNodes(Protocol):
 class Nodes:
     """Opens work streams to the federation's nodes."""
 
-    def __init__(self, directory: Directory, tls: TlsIdentity, attached: AttachedNodes) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        tls: TlsIdentity,
+        attached: AttachedNodes,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._metrics = metrics or Metrics()
         self._directory = directory
         self._tls = tls
         self._attached = attached
@@ -51,7 +60,7 @@ class Nodes:
 
     def conversation(self) -> "Conversation":
         """Begin a set of work streams that end together."""
-        return Conversation(self)
+        return Conversation(self, self._metrics.streamed)
 
     def open(self, name: str, *, within: float = _ATTACHED_WITHIN) -> Stream:
         """Open a work stream to a node, dialling it or asking it to dial, which it can for ``within`` seconds."""
@@ -78,10 +87,12 @@ class Nodes:
 class Conversation:
     """Work streams of one linkage or job: left together, cancelled together."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, ended: Callable[[Sequence[Stream]], None] = lambda _: None) -> None:
+        """Take who opens streams, and whom to tell of them when they have ended."""
         self._nodes = nodes
+        self._ended = ended
         self._streams: list[Stream] = []
-        self._broken = False
+        self._broken = threading.Event()
         self._changing = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -99,13 +110,18 @@ class Conversation:
         if kind is None:
             for stream in self._streams:
                 _finish(stream)
+        self._ended(self._streams)
 
     def abort(self, _error: BaseException | None = None) -> None:
         """Break all streams off, also those that are opened later: whoever waits for one of them is woken."""
         with self._changing:
-            self._broken = True
+            self._broken.set()
             for stream in self._streams:
                 stream.cancel()
+
+    def broken_within(self, seconds: float) -> bool:
+        """Wait so long, and return whether the conversation was broken off by then."""
+        return self._broken.wait(seconds)
 
     def traffic(self) -> Traffic:
         """Return the bytes of all messages so far, by node."""
@@ -116,9 +132,9 @@ class Conversation:
             received[stream.peer] = received.get(stream.peer, 0) + stream.bytes_sent
         return Traffic(sent, received)
 
-    def link(self, name: str, statement: bytes, signature: bytes) -> LinkTask:
+    def link(self, name: str, statement: bytes, signature: bytes, now: datetime) -> LinkTask:
         """Begin a node's linkage."""
-        task = linkage_pb2.LinkTask(statement=statement, signature=signature)
+        task = linkage_pb2.LinkTask(statement=statement, signature=signature, sent=_milliseconds(now))
         return LinkTask(self._begin(name, node_pb2.CoordinatorMessage(link=task)))
 
     def draw_keys(self, name: str, statement: bytes, signature: bytes) -> dict[str, bytes]:
@@ -134,9 +150,9 @@ class Conversation:
         task = linkage_pb2.TrusteeTask(statement=statement, signature=signature)
         return TrusteeTask(self._begin(name, node_pb2.CoordinatorMessage(trustee=task)))
 
-    def prepare(self, name: str, policies: Sequence[bytes], epoch: bytes) -> PrepareTask:
+    def prepare(self, name: str, policies: Sequence[bytes], epoch: bytes, now: datetime) -> PrepareTask:
         """Send policies to one that may have a part in them; ``epoch`` is the epoch's context."""
-        task = job_pb2.PrepareTask(policies=policies, epoch=epoch)
+        task = job_pb2.PrepareTask(policies=policies, epoch=epoch, sent=_milliseconds(now))
         return PrepareTask(self._begin(name, node_pb2.CoordinatorMessage(prepare=task)))
 
     def households(self, name: str, digest: bytes, size: int) -> bytes:
@@ -156,13 +172,13 @@ class Conversation:
         task = job_pb2.DealTask(manifest_sha256=digest, households=households, presented=presented)
         return DealTask(self._begin(name, node_pb2.CoordinatorMessage(deal=task)))
 
-    def contribute(self, name: str, digest: bytes) -> ContributeTask:
-        """Ask for a contributor's chunks."""
-        task = job_pb2.ContributeTask(manifest_sha256=digest)
+    def contribute(self, name: str, digest: bytes, have: int) -> ContributeTask:
+        """Ask for a contributor's chunks but for the first ``have``, which came already."""
+        task = job_pb2.ContributeTask(manifest_sha256=digest, have=have)
         return ContributeTask(self._begin(name, node_pb2.CoordinatorMessage(contribute=task)))
 
     def open(self, name: str, digest: bytes) -> OpenTask:
-        """Begin the recipient's opening."""
+        """Begin the recipient's opening, or take it up again."""
         task = job_pb2.OpenTask(manifest_sha256=digest)
         return OpenTask(self._begin(name, node_pb2.CoordinatorMessage(open=task)))
 
@@ -198,11 +214,16 @@ class Conversation:
             stream = self._nodes.open(name, within=within)
         with self._changing:
             self._streams.append(stream)
-            if self._broken:
+            if self._broken.is_set():
                 stream.cancel()
         line = Line(stream, self._nodes)
         line.send(first)
         return line
+
+
+def _milliseconds(now: datetime) -> int:
+    """A time as messages state it: since 1970, UTC."""
+    return round(now.timestamp() * 1000)
 
 
 def _head_out(head: Head) -> job_pb2.LogHead:

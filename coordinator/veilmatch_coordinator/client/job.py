@@ -85,6 +85,10 @@ class ContributeTask:
     def __init__(self, line: Line) -> None:
         self._line = line
 
+    def break_off(self) -> None:
+        """End this call at once."""
+        self._line.break_off()
+
     def contributions(self) -> Iterator[Contribution]:
         """Yield the chunks as they come, until the contributor is done."""
         while True:
@@ -101,14 +105,17 @@ class OpenTask:
     def __init__(self, line: Line) -> None:
         self._line = line
 
-    def presented(self, policy: int, size: int, claims: int) -> tuple[bytes, bytes]:
+    def presented(self, policy: int, size: int, claims: int) -> tuple[bytes, bytes] | None:
         """Return the bitmap of the slots that a policy asks about, and their claims in register mode.
 
-        At most ``size`` and ``claims`` bytes are taken.
+        At most ``size`` and ``claims`` bytes are taken.  None where the recipient wrote the results already.
         """
         bitmap, claimed = Parts(self._line.name, size), Parts(self._line.name, claims)
         while True:
-            message = self._line.receive("presented").presented
+            answer = self._line.receive("presented", "done")
+            if answer.WhichOneof("body") == "done":
+                return None
+            message = answer.presented
             if message.policy != policy:
                 raise NodeFailedError(
                     f"{self._line.name}: presents another policy's slots; check its release"
@@ -122,6 +129,10 @@ class OpenTask:
         """Send one product chunk."""
         combined = job_pb2.CombinedChunk(outcome=outcome, chunk=chunk, ciphertexts=ciphertexts)
         self._line.send_unless_ended(node_pb2.CoordinatorMessage(combined=combined))
+
+    def break_off(self) -> None:
+        """End this call at once: whoever sends or waits on it is woken."""
+        self._line.break_off()
 
     def opened(self) -> tuple[int, int]:
         """Wait until the recipient has opened the next chunk: its outcome and number."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from veilmatch_coordinator.errors import ApprovalNeededError, NodeFailedError
-from veilmatch_transport import Code, PeerError, StreamEnded, WorkStream
+from veilmatch_coordinator.errors import ApprovalNeededError, NodeFailedError, NodeLostError
+from veilmatch_transport import Code, PeerError, PeerUnavailableError, StreamEnded, WorkStream
 from veilmatch_wire.v1 import node_pb2
 
 Stream = WorkStream[node_pb2.CoordinatorMessage, node_pb2.NodeMessage]
@@ -41,6 +41,11 @@ class Line:
         """Send a message; where the node has ended the task, the thread that receives finds out why."""
         with named(), suppress(StreamEnded):
             self._stream.send(message)
+
+    def break_off(self) -> None:
+        """End the stream at once."""
+        self._stream.cancel()
+        self._nodes.release(self._stream)
 
     def receive(self, *expected: str) -> node_pb2.NodeMessage:
         """Return the next message, which must be one of those expected."""
@@ -85,5 +90,7 @@ def named() -> Iterator[None]:
     """A peer's failure, in this package's terms; the text names the peer already."""
     try:
         yield
+    except PeerUnavailableError as error:
+        raise NodeLostError(str(error)) from None
     except PeerError as error:
         raise NodeFailedError(str(error)) from None

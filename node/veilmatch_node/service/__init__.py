@@ -16,6 +16,7 @@ from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.service.messages import NodeStream
 from veilmatch_transport import Code, PeerError, RefusalError, StreamEnded, as_refusal, serve_stream
+from veilmatch_transport.metrics import Metrics, Span
 from veilmatch_wire.v1 import job_pb2, node_pb2, node_pb2_grpc
 
 SERVICE = "veilmatch_wire.v1.Node"
@@ -27,22 +28,36 @@ _log = structlog.get_logger(__name__)
 class Tasks:
     """Serves one work stream: the first message says which task it is."""
 
-    def __init__(self, linkage: LinkageTasks, jobs: JobTasks, log: EvidenceLog) -> None:
+    def __init__(
+        self, linkage: LinkageTasks, jobs: JobTasks, log: EvidenceLog, metrics: Metrics | None = None
+    ) -> None:
         self._linkage = linkage
         self._jobs = jobs
         self._log = log
+        self._metrics = metrics or Metrics()
+
+    def idle(self) -> bool:
+        """Whether no task runs."""
+        return self._metrics.tasks_running == 0
 
     def run(self, stream: NodeStream) -> None:
         """Serve a stream until its task is done, or say in its last message why it is refused."""
+        with self._metrics.task(stream) as span:
+            self._run(stream, span)
+
+    def _run(self, stream: NodeStream, span: Span) -> None:
         try:
             with refusals():
                 self._log.require_writable()  # what cannot be written down is not done (protocol.md, 7)
-                self._serve(stream)
+                self._serve(stream, span)
             stream.send(node_pb2.NodeMessage(done=job_pb2.TaskDone()))
         except (PeerError, StreamEnded) as error:  # nobody is left to be told
+            span.outcome = "lost"
             _log.info("work stream ended", reason=str(error))
         except Exception as error:  # noqa: BLE001  whatever it is, the coordinator gets a public line and nothing else
             refusal = as_refusal(error)
+            span.outcome = "refused"
+            self._metrics.refused(refusal.code)
             _log.warning("task refused", code=refusal.code.value, reason=refusal.reason)
             with suppress(PeerError, StreamEnded):
                 stream.send(
@@ -51,7 +66,7 @@ class Tasks:
                     )
                 )
 
-    def _serve(self, stream: NodeStream) -> None:
+    def _serve(self, stream: NodeStream, span: Span) -> None:
         first = stream.receive()
         task = first.WhichOneof("body")
         serve: dict[str | None, Callable[[NodeStream, node_pb2.CoordinatorMessage], None]] = {
@@ -68,6 +83,7 @@ class Tasks:
         }
         if task not in serve:
             raise RefusalError(Code.OUT_OF_ORDER, "a work stream did not open with a task")
+        span.task = str(task)
         _log.info("task", task=task)
         serve[task](stream, first)
 

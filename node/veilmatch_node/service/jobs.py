@@ -14,10 +14,11 @@ from veilmatch_evidence.records import verify_head
 from veilmatch_node.circuits import decide
 from veilmatch_node.in_order import in_order
 from veilmatch_node.jobs import NodeJobs
+from veilmatch_node.opening import Opening
 from veilmatch_node.people import SlotTable
-from veilmatch_node.recipient import Eligible, Recipient
+from veilmatch_node.recipient import Eligible
 from veilmatch_node.report import Report, add_refused, write_collective
-from veilmatch_node.results import Found, JobFigures, write_result
+from veilmatch_node.results import JobFigures
 from veilmatch_node.service.messages import (
     VALUE_BYTES,
     NodeStream,
@@ -29,7 +30,6 @@ from veilmatch_node.service.messages import (
     parts,
 )
 from veilmatch_policy.directory import Directory
-from veilmatch_policy.manifest import Manifest
 from veilmatch_policy.program import Members, in_lockstep
 from veilmatch_transport import Code, RefusalError, limits
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2
@@ -60,7 +60,7 @@ class JobTasks:
 
     def prepare(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         """Declare, give keys for a draft, accept the manifest (7)."""
-        asked = self._jobs.ask(list(first.prepare.policies), first.prepare.epoch)
+        asked = self._jobs.ask(list(first.prepare.policies), first.prepare.epoch, first.prepare.sent)
         declared = job_pb2.Declared(declaration=asked.declared.encode())
         stream.send(node_pb2.NodeMessage(declared=declared))
         delivered = body(stream.receive(), "draft").draft
@@ -85,7 +85,7 @@ class JobTasks:
 
     def contribute(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         """Send this contributor's chunks (4.3)."""
-        for made in self._jobs.contribute(first.contribute.manifest_sha256):
+        for made in self._jobs.contribute(first.contribute.manifest_sha256, first.contribute.have):
             stream.send(
                 node_pb2.NodeMessage(
                     contribution=job_pb2.Contribution(
@@ -125,33 +125,29 @@ class JobTasks:
     def open(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         """Open the products and decide, as the recipient (4.6 and 5)."""
         digest = first.open.manifest_sha256
-        # Before the one opening is used up; a linkage meanwhile erases whose slots these are.
-        manifest, people = self._jobs.manifest(digest)
-        recipient = self._jobs.begin_opening(digest)
-        for policy, slots in recipient.presented.items():
-            self._jobs.log.presented(manifest, policy, int(np.count_nonzero(slots)))
-            _present(stream, policy, slots, people)
+        if self._jobs.delivered(digest):
+            return  # the line was lost between the results and the word of it
+        opening = self._jobs.begin_opening(digest)
+        recipient = opening.recipient
+        for policy, slots in opening.presented():
+            _present(stream, policy, slots, opening.people)
 
         def decrypting() -> Iterator[tuple[job_pb2.CombinedChunk, Future[NDArray[np.uint64]]]]:
             for _ in range(recipient.places):
                 combined = body(stream.receive(), "combined").combined
-                recipient.admit(combined.outcome, combined.chunk, combined.ciphertexts)
+                opening.admit(combined.outcome, combined.chunk, combined.ciphertexts)
                 words = self._executor.submit(open_chunk, recipient.key, combined.ciphertexts)
                 yield combined, words
 
-        for combined, words in in_order(decrypting()):
-            recipient.take(words)
-            outcome, chunk = combined.outcome, combined.chunk
-            self._jobs.require_still(manifest)
-            self._jobs.log.opened(manifest, outcome, chunk, combined.ciphertexts)
-            stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))
-        results, households = self._decide(stream, manifest, recipient)
+        with opening.failing():
+            for combined, words in in_order(decrypting()):
+                outcome, chunk = combined.outcome, combined.chunk
+                opening.take(outcome, chunk, combined.ciphertexts, words)
+                stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))
+        results, households = self._decide(stream, opening)
         report = body(stream.receive(), "conclude").conclude.report
         figures = JobFigures(dict(report.seconds), dict(report.bytes_sent), dict(report.bytes_received))
-        for policy, eligible in results.items():
-            self._jobs.log.delivered(manifest, policy)
-            found = Found(people.identifiers(eligible.slots), eligible.labels)
-            write_result(self._results, manifest, manifest.policies[policy], found, figures, households)
+        opening.deliver(self._results, results, figures, households)
 
     def close(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         """Erase a job; say what was recorded of it (4.7 and 7)."""
@@ -166,10 +162,9 @@ class JobTasks:
         self._record_heads(first.heads.heads)
         stream.send(node_pb2.NodeMessage(head=head_out(self._jobs.log.head())))
 
-    def _decide(
-        self, stream: NodeStream, manifest: Manifest, recipient: Recipient
-    ) -> tuple[dict[int, Eligible], int | None]:
+    def _decide(self, stream: NodeStream, opening: Opening) -> tuple[dict[int, Eligible], int | None]:
         """Results by policy, of those that reveal members; and how many households there are."""
+        manifest, recipient = opening.manifest, opening.recipient
         plan = manifest.plan
         results = {
             number: recipient.eligible(number)
@@ -180,7 +175,7 @@ class JobTasks:
             return results, None
         begin = body(stream.receive(), "begin_circuits").begin_circuits
         seed = self._jobs.open_seed(manifest.digest, begin.seed.sealed)
-        self._jobs.start_counts(manifest.digest)
+        opening.start_circuits()
 
         def exchange(own: bytes) -> bytes:
             self._jobs.require_still(manifest)

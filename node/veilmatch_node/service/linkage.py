@@ -4,6 +4,7 @@ from pathlib import Path
 
 from veilmatch_evidence.actions import Linked
 from veilmatch_evidence.log import EvidenceLog
+from veilmatch_node.clocks import require_clock
 from veilmatch_node.linkage import EpochLinkage, NodeLinkage
 from veilmatch_node.register import DrawnRegister
 from veilmatch_node.report import write_report
@@ -17,6 +18,7 @@ from veilmatch_node.service.messages import (
     parts,
 )
 from veilmatch_node.source import TooManyRefusedError
+from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Confirmation, OpenEpoch, RegisterStatement, open_epoch
 from veilmatch_transport import Code, RefusalError
@@ -29,15 +31,23 @@ class LinkageTasks:
     """This node as requester, trustee and register."""
 
     def __init__(
-        self, directory: Directory, linkage: NodeLinkage, log: EvidenceLog, *, reports: Path
+        self,
+        directory: Directory,
+        linkage: NodeLinkage,
+        log: EvidenceLog,
+        *,
+        reports: Path,
+        clock: Clock = utc_now,
     ) -> None:
         self._directory = directory
         self._linkage = linkage
         self._log = log
         self._reports = reports
+        self._clock = clock
 
     def link(self, stream: NodeStream, first: node_pb2.CoordinatorMessage) -> None:
         """Link this node's people for an epoch."""
+        require_clock("linkage", first.link.sent, self._clock())
         epoch = self._epoch(first.link.statement, first.link.signature)
         with self._linkage.turn():
             self._link_epoch(stream, epoch)
@@ -54,6 +64,10 @@ class LinkageTasks:
         sealed = body(stream.receive(), "epoch_keys").epoch_keys.sealed.sealed
         stream.send(node_pb2.NodeMessage(confirmation=confirmation_out(linkage.receive_keys(sealed))))
         answered = body(stream.receive(), "confirmations").confirmations.confirmations
+        if len(answered) > len(self._directory.members):
+            raise RefusalError(
+                Code.MALFORMED, "the coordinator sent more confirmations than there are members"
+            )
         linkage.compare_keys([Confirmation(each.name, each.digest, each.signature) for each in answered])
 
         if epoch.epoch.linkage == "oprf":

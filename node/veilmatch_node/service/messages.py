@@ -12,6 +12,7 @@ from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2
 
 NodeStream = WorkStream[node_pb2.NodeMessage, node_pb2.CoordinatorMessage]
 
+_MOST_REPLIES = 64  # trustees of a federation: a chain of more is made to fill memory
 VALUE_BYTES = 1 << 20  # a message of pseudonyms, list values or claims: 32,768 people
 
 
@@ -35,7 +36,12 @@ def batch_out(batch: BoundBatch) -> linkage_pb2.OprfBatch:
 
 
 def batch_in(message: linkage_pb2.OprfBatch) -> BoundBatch:
-    """Parse a bound batch; what it says is checked by whoever uses it."""
+    """Parse a bound batch; what it says is checked by whoever uses it.
+
+    Raises RefusalError for replies of more trustees than any federation has.
+    """
+    if len(message.replies) > _MOST_REPLIES:
+        raise RefusalError(Code.MALFORMED, "a batch came with the replies of more trustees than there can be")
     return BoundBatch(
         epoch=message.epoch,
         requester=message.requester,

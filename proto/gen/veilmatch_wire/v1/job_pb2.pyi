@@ -27,8 +27,11 @@ class PrepareTask(_message.Message):
 
     POLICIES_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
     epoch: _builtins.bytes
     """The epoch that the job is to run over: H(directory, epoch), 32 bytes."""
+    sent: _builtins.int
+    """The coordinator's time, milliseconds since 1970 (UTC): a node whose clock differs by too much refuses."""
     @_builtins.property
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The policy files' bytes."""
@@ -38,10 +41,11 @@ class PrepareTask(_message.Message):
         *,
         policies: _abc.Iterable[_builtins.bytes] | None = ...,
         epoch: _builtins.bytes = ...,
+        sent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "policies", b"policies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "policies", b"policies", "sent", b"sent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,21 +296,25 @@ Global___LogPart: _TypeAlias = LogPart  # noqa: Y015
 
 @_typing.final
 class ContributeTask(_message.Message):
-    """coordinator -> contributor: opens the task "contribute"."""
+    """coordinator -> contributor: opens the task "contribute", also again where its line was lost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
+    HAVE_FIELD_NUMBER: _builtins.int
     manifest_sha256: _builtins.bytes
     """SHA-256 of an accepted manifest, 32 bytes."""
+    have: _builtins.int
+    """How many of the first chunks the coordinator has; they are not sent again."""
     def __init__(
         self,
         *,
         manifest_sha256: _builtins.bytes = ...,
+        have: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest_sha256", b"manifest_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["have", b"have", "manifest_sha256", b"manifest_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -348,7 +356,9 @@ Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
 
 @_typing.final
 class OpenTask(_message.Message):
-    """coordinator -> recipient: opens the task "open"."""
+    """coordinator -> recipient: opens the task "open", also again where its line was lost: all products come again, the
+    same.  A recipient that has written the results says so at once, with TaskDone.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fveilmatch_wire/v1/linkage.proto\x12\x11veilmatch_wire.v1\"1\n\rSealedMessage\x12\x10\n\x08receiver\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\";\n\x05Quota\x12\x11\n\trequester\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"B\n\x0cTrusteeReply\x12\x0f\n\x07trustee\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xcc\x01\n\tOprfBatch\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\x11\n\trequester\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\'\n\x05quota\x18\x06 \x01(\x0b\x32\x18.veilmatch_wire.v1.Quota\x12\x10\n\x08\x65lements\x18\x07 \x01(\x0c\x12\x30\n\x07replies\x18\x08 \x03(\x0b\x32\x1f.veilmatch_wire.v1.TrusteeReply\"0\n\x08LinkTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x1b\n\tLinkReady\x12\x0e\n\x06people\x18\x01 \x01(\x04\"5\n\rEpochKeysTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"B\n\x0e\x45pochKeysDrawn\x12\x30\n\x06sealed\x18\x01 \x03(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"=\n\tEpochKeys\x12\x30\n\x06sealed\x18\x01 \x01(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"G\n\x14\x45pochKeyConfirmation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"W\n\x15\x45pochKeyConfirmations\x12>\n\rconfirmations\x18\x01 \x03(\x0b\x32\'.veilmatch_wire.v1.EpochKeyConfirmation\".\n\nPseudonyms\x12\x12\n\npseudonyms\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"4\n\x05Slots\x12\r\n\x05slots\x18\x01 \x01(\x0c\x12\x0e\n\x06padded\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\"\x11\n\x0fPeopleEvaluated\"\x0b\n\tDrawSlots\"E\n\x11RegisterStatement\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\",\n\x0cRegisterList\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\".\n\x0eRegisterClaims\x12\x0e\n\x06\x63laims\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"3\n\x0bTrusteeTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fveilmatch_wire/v1/linkage.proto\x12\x11veilmatch_wire.v1\"1\n\rSealedMessage\x12\x10\n\x08receiver\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\";\n\x05Quota\x12\x11\n\trequester\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"B\n\x0cTrusteeReply\x12\x0f\n\x07trustee\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xcc\x01\n\tOprfBatch\x12\r\n\x05\x65poch\x18\x01 \x01(\x0c\x12\x11\n\trequester\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\'\n\x05quota\x18\x06 \x01(\x0b\x32\x18.veilmatch_wire.v1.Quota\x12\x10\n\x08\x65lements\x18\x07 \x01(\x0c\x12\x30\n\x07replies\x18\x08 \x03(\x0b\x32\x1f.veilmatch_wire.v1.TrusteeReply\">\n\x08LinkTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0c\n\x04sent\x18\x03 \x01(\x03\"\x1b\n\tLinkReady\x12\x0e\n\x06people\x18\x01 \x01(\x04\"5\n\rEpochKeysTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"B\n\x0e\x45pochKeysDrawn\x12\x30\n\x06sealed\x18\x01 \x03(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"=\n\tEpochKeys\x12\x30\n\x06sealed\x18\x01 \x01(\x0b\x32 .veilmatch_wire.v1.SealedMessage\"G\n\x14\x45pochKeyConfirmation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"W\n\x15\x45pochKeyConfirmations\x12>\n\rconfirmations\x18\x01 \x03(\x0b\x32\'.veilmatch_wire.v1.EpochKeyConfirmation\".\n\nPseudonyms\x12\x12\n\npseudonyms\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"4\n\x05Slots\x12\r\n\x05slots\x18\x01 \x01(\x0c\x12\x0e\n\x06padded\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\"\x11\n\x0fPeopleEvaluated\"\x0b\n\tDrawSlots\"E\n\x11RegisterStatement\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\",\n\x0cRegisterList\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\".\n\x0eRegisterClaims\x12\x0e\n\x06\x63laims\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"3\n\x0bTrusteeTask\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,33 +40,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPRFBATCH']._serialized_start=235
   _globals['_OPRFBATCH']._serialized_end=439
   _globals['_LINKTASK']._serialized_start=441
-  _globals['_LINKTASK']._serialized_end=489
-  _globals['_LINKREADY']._serialized_start=491
-  _globals['_LINKREADY']._serialized_end=518
-  _globals['_EPOCHKEYSTASK']._serialized_start=520
-  _globals['_EPOCHKEYSTASK']._serialized_end=573
-  _globals['_EPOCHKEYSDRAWN']._serialized_start=575
-  _globals['_EPOCHKEYSDRAWN']._serialized_end=641
-  _globals['_EPOCHKEYS']._serialized_start=643
-  _globals['_EPOCHKEYS']._serialized_end=704
-  _globals['_EPOCHKEYCONFIRMATION']._serialized_start=706
-  _globals['_EPOCHKEYCONFIRMATION']._serialized_end=777
-  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_start=779
-  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_end=866
-  _globals['_PSEUDONYMS']._serialized_start=868
-  _globals['_PSEUDONYMS']._serialized_end=914
-  _globals['_SLOTS']._serialized_start=916
-  _globals['_SLOTS']._serialized_end=968
-  _globals['_PEOPLEEVALUATED']._serialized_start=970
-  _globals['_PEOPLEEVALUATED']._serialized_end=987
-  _globals['_DRAWSLOTS']._serialized_start=989
-  _globals['_DRAWSLOTS']._serialized_end=1000
-  _globals['_REGISTERSTATEMENT']._serialized_start=1002
-  _globals['_REGISTERSTATEMENT']._serialized_end=1071
-  _globals['_REGISTERLIST']._serialized_start=1073
-  _globals['_REGISTERLIST']._serialized_end=1117
-  _globals['_REGISTERCLAIMS']._serialized_start=1119
-  _globals['_REGISTERCLAIMS']._serialized_end=1165
-  _globals['_TRUSTEETASK']._serialized_start=1167
-  _globals['_TRUSTEETASK']._serialized_end=1218
+  _globals['_LINKTASK']._serialized_end=503
+  _globals['_LINKREADY']._serialized_start=505
+  _globals['_LINKREADY']._serialized_end=532
+  _globals['_EPOCHKEYSTASK']._serialized_start=534
+  _globals['_EPOCHKEYSTASK']._serialized_end=587
+  _globals['_EPOCHKEYSDRAWN']._serialized_start=589
+  _globals['_EPOCHKEYSDRAWN']._serialized_end=655
+  _globals['_EPOCHKEYS']._serialized_start=657
+  _globals['_EPOCHKEYS']._serialized_end=718
+  _globals['_EPOCHKEYCONFIRMATION']._serialized_start=720
+  _globals['_EPOCHKEYCONFIRMATION']._serialized_end=791
+  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_start=793
+  _globals['_EPOCHKEYCONFIRMATIONS']._serialized_end=880
+  _globals['_PSEUDONYMS']._serialized_start=882
+  _globals['_PSEUDONYMS']._serialized_end=928
+  _globals['_SLOTS']._serialized_start=930
+  _globals['_SLOTS']._serialized_end=982
+  _globals['_PEOPLEEVALUATED']._serialized_start=984
+  _globals['_PEOPLEEVALUATED']._serialized_end=1001
+  _globals['_DRAWSLOTS']._serialized_start=1003
+  _globals['_DRAWSLOTS']._serialized_end=1014
+  _globals['_REGISTERSTATEMENT']._serialized_start=1016
+  _globals['_REGISTERSTATEMENT']._serialized_end=1085
+  _globals['_REGISTERLIST']._serialized_start=1087
+  _globals['_REGISTERLIST']._serialized_end=1131
+  _globals['_REGISTERCLAIMS']._serialized_start=1133
+  _globals['_REGISTERCLAIMS']._serialized_end=1179
+  _globals['_TRUSTEETASK']._serialized_start=1181
+  _globals['_TRUSTEETASK']._serialized_end=1232
 # @@protoc_insertion_point(module_scope)

@@ -170,19 +170,23 @@ class LinkTask(_message.Message):
 
     STATEMENT_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
     statement: _builtins.bytes
     """The epoch's statement, canonical JSON (veilmatch_policy.epoch)."""
     signature: _builtins.bytes
     """Ed25519 by the coordinator over the statement, 64 bytes."""
+    sent: _builtins.int
+    """The coordinator's time, milliseconds since 1970 (UTC): a node whose clock differs by too much refuses."""
     def __init__(
         self,
         *,
         statement: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        sent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sent", b"sent", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
