@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veilmatch_node.databases import Databases
 from veilmatch_node.errors import DataError, JobRefusedError
 from veilmatch_node.freshness import check_fresh
 from veilmatch_node.frozen import FrozenAnswers
@@ -37,7 +38,7 @@ class DataFolder:
 
     catalog: Catalog
     folder: Path
-    databases: Mapping[str, str]
+    databases: Databases
 
 
 def answer(

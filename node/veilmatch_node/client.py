@@ -4,12 +4,17 @@
 and serves exactly as if the coordinator had dialled.
 """
 
+import math
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
 from veilmatch_node.service import Tasks
-from veilmatch_transport import PeerError, TlsIdentity, open_channel, open_stream, responses
+from veilmatch_transport import PeerError, TlsIdentity, limits, open_channel, open_stream, responses
+from veilmatch_transport.health import Finding, degraded, ok
 from veilmatch_wire.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 _log = structlog.get_logger(__name__)
@@ -25,6 +30,26 @@ class Attachment:
         self._channel = open_channel(address, coordinator, tls)
         self._stub = coordinator_pb2_grpc.CoordinatorStub(self._channel)
         self._stopped = threading.Event()
+        self._lost = (-math.inf, "")  # when a call failed last, and why
+
+    def look(self) -> Finding:
+        """Whether the node waits for work there, or why not."""
+        at, why = self._lost
+        # A call that waits says nothing; one that fails is made again, and fails again, before this is over.
+        if time.monotonic() - at < limits.CONNECT + 2 * _RETRY:
+            return degraded(f"not attached: {why}", "no work comes until it is")
+        return ok(f"attached to {self._coordinator}")
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Run in a thread of its own while the context is open."""
+        thread = threading.Thread(target=self.run, name="attachment", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stop()
+            thread.join(_RETRY)
 
     def run(self) -> None:
         """Attach, serve what is offered, attach again when the connection is lost; returns after ``stop``."""
@@ -34,6 +59,7 @@ class Attachment:
                     threading.Thread(target=self._serve, args=(offer.offer,), daemon=True).start()
             except PeerError as error:
                 if not self._stopped.is_set():
+                    self._lost = (time.monotonic(), str(error))
                     _log.warning("not attached", reason=str(error))
             self._stopped.wait(_RETRY)
 

@@ -6,11 +6,21 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from veilmatch_transport.settings import Federation, Section, Tls, Unlock
+from veilmatch_node.databases import Database
+from veilmatch_transport import StoreAddress
+from veilmatch_transport.settings import (
+    ADDRESS,
+    LEAST_LOG,
+    Federation,
+    LoggingSettings,
+    MetricsSettings,
+    Section,
+    Tls,
+    Unlock,
+)
 
-_ADDRESS = r"^(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
 _HOST = r"^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EVERY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104  compared with, not listened on
@@ -33,11 +43,18 @@ class Keys(Section):
         return self
 
 
+def _with_defaults(database: object) -> object:
+    """A database that is given as its URL alone."""
+    return {"url": database} if isinstance(database, str) else database
+
+
 class Data(Section):
     """The department's folder with its catalog, and its databases."""
 
     folder: Path
-    databases: Mapping[str, str] = Field(default_factory=dict)  # name in the catalog -> URL
+    databases: Mapping[str, Annotated[Database, BeforeValidator(_with_defaults)]] = Field(
+        default_factory=dict
+    )  # by name in the catalog
 
 
 class Budget(Section):
@@ -52,7 +69,7 @@ class Budget(Section):
 class ConsoleSettings(Section):
     """The data officer's page (console/)."""
 
-    listen: Annotated[str, Field(pattern=_ADDRESS)]  # host:port, [host]:port for IPv6
+    listen: Annotated[str, Field(pattern=ADDRESS)]  # host:port, [host]:port for IPv6
     certificate: Path | None = None  # PEM, with key: HTTPS; needed unless the host is this machine's loopback
     key: Path | None = None
     hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = ()  # further names of the page, without port
@@ -101,16 +118,20 @@ class NodeConfig(Section):
     connect: bool = False  # dial the coordinator instead and wait for work there
     linkage: tuple[Literal["oprf", "shared-key"], ...] = ("oprf",)  # modes that the department agrees to
     workers: Annotated[int, Field(ge=1, le=256)] = 1  # processes that encrypt and decrypt
-    store: Path  # SQLite file, made when absent
+    store: StoreAddress  # SQLite file, made when absent, or postgresql:// URL
     log: Path  # the hash-chained log of what this node did, made when absent
     reports: Path  # folder for the linkage report and the list of refused rows
     results: Path  # folder for the results of policies that this node receives
+    keep_results: Annotated[int, Field(ge=1, le=36_500)] | None = None  # days; None: for good
+    keep_log: Annotated[int, Field(ge=LEAST_LOG, le=36_500)] | None = None  # days that its texts are kept
     federation: Federation
     tls: Tls
     keys: Keys
     data: Data
     budget: Budget = Budget()
     console: ConsoleSettings | None = None
+    metrics: MetricsSettings | None = None
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

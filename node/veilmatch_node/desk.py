@@ -17,7 +17,6 @@ from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.rights import Rules, decided
 from veilmatch_node.store.desk import DeskStore, StoredDecision, StoredRequest, Window
 from veilmatch_policy.approvals import (
-    CLOCK_DIFFERENCE,
     Decision,
     Request,
     SignedDecision,
@@ -32,7 +31,7 @@ from veilmatch_policy.approvals import (
 from veilmatch_policy.budgets import Cost, columns_of, costs, counted_in
 from veilmatch_policy.catalog import Catalog
 from veilmatch_policy.check import DepartmentTask, bind_questions
-from veilmatch_policy.clock import Clock, utc_now
+from veilmatch_policy.clock import CLOCK_DIFFERENCE, Clock, utc_now
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import reopen_epoch
 from veilmatch_policy.errors import ApprovalError, PolicyError

@@ -9,7 +9,7 @@ from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.config import NodeConfig
 from veilmatch_node.desk import Desk
 from veilmatch_node.rights import Rules
-from veilmatch_node.store import DeskStore
+from veilmatch_node.store import SCHEMA, DeskStore
 from veilmatch_policy.catalog import load_catalog
 from veilmatch_transport import load_settings, read_directory, read_passphrase, read_secret, shared_engine
 
@@ -23,7 +23,7 @@ def open_desk(path: Path) -> Iterator[Desk]:
     config = load_settings(path, NodeConfig)
     unlock = read_passphrase(config.keys.unlock, path.parent)
     with ExitStack() as stack:
-        engine = shared_engine(config.store)
+        engine = shared_engine(config.store, SCHEMA)
         stack.callback(engine.dispose)
         identity = IdentityKey.from_bytes(read_secret(config.keys.identity, "identity", unlock))
         log = EvidenceLog(config.log, config.name, identity)

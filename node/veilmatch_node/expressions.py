@@ -16,7 +16,7 @@ from sqlglot.dialects.dialect import Dialect
 
 from veilmatch_policy.errors import CatalogError
 
-SqlDialect = Literal["duckdb", "postgres"]  # as sqlglot calls them
+SqlDialect = Literal["duckdb", "postgres", "mysql"]  # as sqlglot calls them
 
 _PARAMETER = "reference_date"
 
@@ -27,9 +27,32 @@ _REFUSED: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
     ((exp.AggFunc,), "an aggregate"),
     ((exp.UDTF, exp.Explode, exp.GenerateSeries, exp.ReadCSV, exp.ReadParquet), "a table function"),
     ((exp.Star,), "a star"),
-    ((exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp), "the clock"),
-    ((exp.Placeholder, exp.Parameter), "a parameter other than :reference_date"),
+    (
+        (
+            exp.CurrentDate,
+            exp.CurrentTime,
+            exp.CurrentTimestamp,
+            exp.Localtime,
+            exp.Localtimestamp,
+            exp.UtcDate,
+            exp.UtcTime,
+            exp.UtcTimestamp,
+        ),
+        "the clock",
+    ),
+    (
+        (exp.Placeholder, exp.Parameter, exp.SessionParameter, exp.PropertyEQ),
+        "a parameter other than :reference_date",
+    ),
 )
+
+# The same by name, of MariaDB's and MySQL's functions that sqlglot has no class for.
+_REFUSED_NAMES = {
+    "now": "the clock",
+    "sysdate": "the clock",
+    "unix_timestamp": "the clock",
+    "load_file": "a file",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +79,36 @@ def own_expression(text: str, *, dialect: SqlDialect, reference_date: date, wher
                 f"the expression holds {called}",
                 "use only the columns of its own row and :reference_date",
             )
+    if dialect == "mysql":
+        _refuse_what_only_mysql_reads(sql, tree, where)
     columns = list(tree.find_all(exp.Column))
     if any(column.table for column in columns):
         raise CatalogError(where, "the expression names a table", "write the columns without their table")
     return OwnExpression(sql, tuple(dict.fromkeys(column.name for column in columns)))
+
+
+def quoted_name(name: str, dialect: SqlDialect) -> str:
+    """A column's name as the dialect quotes it."""
+    return exp.to_identifier(name, quoted=True).sql(dialect=dialect)
+
+
+def as_text(sql: str, dialect: SqlDialect) -> str:
+    """An expression's value as text."""
+    return f"CAST(({sql}) AS {'CHAR' if dialect == 'mysql' else 'VARCHAR'})"
+
+
+def _refuse_what_only_mysql_reads(sql: str, tree: exp.Expr, where: str) -> None:
+    # /*! ... */ is a comment to sqlglot and SQL to the servers.
+    if any(token.comments for token in Dialect.get_or_raise("mysql").tokenize(sql)):
+        raise CatalogError(where, "the expression holds a comment", "say what it means in the column's means")
+    for function in tree.find_all(exp.Anonymous):
+        called = _REFUSED_NAMES.get(function.name.lower())
+        if called is not None:
+            raise CatalogError(
+                where,
+                f"the expression holds {called}",
+                "use only the columns of its own row and :reference_date",
+            )
 
 
 def _fill_in(text: str, dialect: SqlDialect, reference_date: date) -> str:

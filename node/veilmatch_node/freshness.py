@@ -1,17 +1,15 @@
 """Whether the data is fresh enough to be asked: ``as_of`` and ``stale_after`` of the catalog (policies.md)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import date, timedelta
 
-from veilmatch_node.databases import read_day
+from veilmatch_node.databases import Databases
 from veilmatch_node.errors import DataError
 from veilmatch_policy.catalog import AsOfQuery, Catalog, DatabaseSource, Table
 from veilmatch_policy.errors import CatalogError
 
 
-def check_fresh(
-    catalog: Catalog, tables: Collection[str], *, today: date, databases: Mapping[str, str]
-) -> None:
+def check_fresh(catalog: Catalog, tables: Collection[str], *, today: date, databases: Databases) -> None:
     """Raise DataError where a table of ``tables`` describes a day too long ago.
 
     Raises CatalogError where ``stale_after`` has no day to count from.
@@ -30,11 +28,11 @@ def check_fresh(
             )
 
 
-def _day(table: Table, where: str, databases: Mapping[str, str]) -> date:
+def _day(table: Table, where: str, databases: Databases) -> date:
     match table.as_of, table.source:
         case date() as day, _:
             return day
         case AsOfQuery(query=query), DatabaseSource(database=database):
-            return read_day(databases.get(database), database, query, where=where)
+            return databases.read_day(database, query, where=where)
     # The catalog has as_of wherever it has stale_after, so what is left is a query without a database.
     raise CatalogError(where, "as_of.query needs a table of a database", "write the day itself")

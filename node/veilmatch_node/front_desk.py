@@ -8,7 +8,7 @@ from veilmatch_crypto import IdentityKey, Vault
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.config import NodeConfig
 from veilmatch_node.disclosures import Disclosures
-from veilmatch_node.store import DeskStore, LinkageState
+from veilmatch_node.store import SCHEMA, DeskStore, LinkageState
 from veilmatch_policy.catalog import load_catalog
 from veilmatch_transport import load_settings, read_passphrase, read_secret, shared_engine
 
@@ -25,7 +25,7 @@ def open_disclosures(path: Path) -> Iterator[Disclosures]:
     identity = IdentityKey.from_bytes(read_secret(config.keys.identity, "identity", unlock))
     catalog = load_catalog(config.data.folder / "catalog.yaml")
     with ExitStack() as stack:
-        engine = shared_engine(config.store)
+        engine = shared_engine(config.store, SCHEMA)
         stack.callback(engine.dispose)
         log = EvidenceLog(config.log, config.name, identity)
         stack.callback(log.close)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from veilmatch_node.whole_file import write_whole
 from veilmatch_policy.manifest import Manifest
 from veilmatch_policy.policy import Policy
 from veilmatch_policy.result import STAGES, result_document
+
+RESULT: Final = "result.json"  # below FOLDER/POLICY
+ELIGIBLE: Final = "eligible.csv"
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,9 @@ def write_result(
         households=households,
         found={"eligible": found.eligible},
     )
-    (place / "eligible.csv").unlink(missing_ok=True)
-    write_whole(place / "result.json", (json.dumps(result, ensure_ascii=False, indent=2) + "\n").encode())
-    write_whole(place / "eligible.csv", rows.getvalue().encode())
+    (place / ELIGIBLE).unlink(missing_ok=True)
+    write_whole(place / RESULT, (json.dumps(result, ensure_ascii=False, indent=2) + "\n").encode())
+    write_whole(place / ELIGIBLE, rows.getvalue().encode())
 
 
 def _check(figures: JobFigures, participants: Sequence[str]) -> None:

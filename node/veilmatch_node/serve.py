@@ -1,47 +1,43 @@
 """`veilmatch node serve`: puts a node together from its configuration and runs it until it is told to stop."""
 
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 
 import structlog
 
-from veilmatch_crypto import AgreementKey, IdentityKey, Passphrase, Vault, make_executor
+from veilmatch_crypto import make_executor
 from veilmatch_evidence.actions import ServiceStarted
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.answers import DataFolder
+from veilmatch_node.backup import require_whole
 from veilmatch_node.client import Attachment
-from veilmatch_node.config import ConsoleSettings, NodeConfig
+from veilmatch_node.config import ConsoleSettings
+from veilmatch_node.databases import Databases
 from veilmatch_node.desk import Desk
 from veilmatch_node.job_log import JobLog
 from veilmatch_node.jobs import NodeJobs
-from veilmatch_node.linkage import NodeKeys, NodeLinkage
-from veilmatch_node.quota import read_quota
+from veilmatch_node.linkage import NodeLinkage
+from veilmatch_node.prepared import Prepared, prepare
+from veilmatch_node.retention import give_up_results
 from veilmatch_node.rights import Rights, Rules
 from veilmatch_node.service import ROLES, SERVICE, Tasks, register
 from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
-from veilmatch_node.store import NodeStore
-from veilmatch_policy.catalog import load_catalog
-from veilmatch_policy.directory import Directory
-from veilmatch_transport import (
-    RoleGate,
-    Server,
-    SettingsError,
-    load_settings,
-    read_directory,
-    read_passphrase,
-    read_secret,
-    read_tls,
-    require_member,
-)
+from veilmatch_node.store import DIRECTORY_VERSION, NodeStore
+from veilmatch_policy.directory import Directory, open_directory
+from veilmatch_transport import RoleGate, Server, SettingsError, status
+from veilmatch_transport.lifetime import Anew, End, Lifetime
+from veilmatch_transport.logs import writing
+from veilmatch_transport.metrics import Metrics
+from veilmatch_transport.oversight import Overseen, overseen
+from veilmatch_transport.retention import retaining
 
 _ERASE_SECONDS = 3600.0
-_VERSION = "directory-version"  # the setting that holds the highest directory version seen
 
 _log = structlog.get_logger(__name__)
 
@@ -49,27 +45,33 @@ _log = structlog.get_logger(__name__)
 def serve(path: Path) -> None:
     """Run the node that a configuration file describes; returns when it was told to stop.
 
-    Raises SettingsError, DirectoryError, CredentialError, ListenError, LogError or PolicyError (a catalog
-    that is refused) before anything is served, and LogError when the log can no longer be written.
+    On SIGHUP it begins anew with what its files say then, once no task runs.  Raises SettingsError,
+    DirectoryError, CredentialError, ListenError, LogError or PolicyError (a catalog that is refused) before
+    anything is served, and LogError when the log can no longer be written.
     """
-    config = load_settings(path, NodeConfig)
-    unlock = read_passphrase(config.keys.unlock, path.parent)
-    tls = read_tls(config.tls, unlock)
-    catalog = load_catalog(config.data.folder / "catalog.yaml")
-    if catalog.department != config.name:
-        raise SettingsError(
-            f"{path}: name is {config.name}, the catalog is of {catalog.department}; correct one of the two"
-        )
+    with Lifetime() as lifetime:
+        prepared: Prepared | None = prepare(path)
+        while prepared is not None:
+            anew = Anew(lambda old=prepared: prepare(path, oldest=old.directory.version))  # type: ignore[misc]  # mypy infers no default in a lambda
+            prepared = anew.found if _serve(prepared, lifetime, anew) is End.ANEW else None
+
+
+def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
+    """Serve with what was read; why that ended."""
+    config, directory, keys, tls = prepared.config, prepared.directory, prepared.keys, prepared.tls
+    metrics, broken = Metrics(), threading.Event()
     with ExitStack() as stack:
-        store = NodeStore(config.store, Vault(read_secret(config.keys.store, "store", unlock)))
+        stack.enter_context(writing(config.logging))
+        store = NodeStore(config.store, prepared.vault)
         stack.callback(store.close)
-        directory = _directory(config, store)
-        require_member(directory, config.name, "node", tls)
+        store.measure(metrics.stored)
+        _require_newest(directory, store)
         executor = stack.enter_context(make_executor(config.workers))
-        keys = _keys(config, directory, unlock)
-        broken = threading.Event()
-        log = EvidenceLog(config.log, config.name, keys.identity, on_failure=broken.set)
+        log = EvidenceLog(
+            config.log, config.name, keys.identity, on_failure=broken.set, on_record=metrics.recorded
+        )
         stack.callback(log.close)
+        require_whole(store.desk, config.log)
         log.append(
             ServiceStarted(
                 release=version("veilmatch"),
@@ -79,11 +81,21 @@ def serve(path: Path) -> None:
         )
         if keys.officer is not None:
             _log.warning("this machine decides in the officer's name: keys.officer is set", node=config.name)
-        data = DataFolder(catalog, config.data.folder, config.data.databases)
+        stack.enter_context(
+            retaining(
+                {
+                    "results": (config.keep_results, partial(give_up_results, config.results)),
+                    "log": (config.keep_log, log.withhold),
+                }
+            )
+        )
+        data = DataFolder(
+            prepared.catalog, config.data.folder, Databases(config.data.databases, told=metrics.data_read)
+        )
         rules = Rules(**config.budget.model_dump())
         rights = Rights(
             config.name,
-            catalog=catalog,
+            catalog=prepared.catalog,
             directory=directory,
             store=store.desk,
             log=log,
@@ -108,26 +120,61 @@ def serve(path: Path) -> None:
             LinkageTasks(directory, linkage, log, reports=config.reports),
             JobTasks(directory, jobs, executor, reports=config.reports, results=config.results),
             log,
+            metrics,
         )
         if config.console is not None:
             desk = Desk(
-                config.name, catalog=catalog, directory=directory, store=store.desk, log=log, rules=rules
+                config.name,
+                catalog=prepared.catalog,
+                directory=directory,
+                store=store.desk,
+                log=log,
+                rules=rules,
             )
             stack.enter_context(_officers_page(config.console, desk))
+        coordinator = directory.coordinator
+        address = directory.member(coordinator).address
+        seen = Overseen(
+            role="node",
+            name=config.name,
+            directory=directory,
+            tls=tls,
+            store=config.store,
+            transaction=lambda: _remember(directory, store),
+            log=config.log,
+            require_writable=log.require_writable,
+            asked={coordinator: address},
+        )
         if config.listen is not None:
-            server = stack.enter_context(Server(tls, RoleGate(directory.federation, directory, ROLES)))
+            gate = RoleGate(directory.federation, directory, ROLES | status.ROLES)
+            server = stack.enter_context(Server(tls, gate))
             server.add(SERVICE, lambda grpc_server: register(tasks, grpc_server))
+            server.add(status.SERVICE, status.register("node", directory))
             port = server.start(config.listen)
+            stack.enter_context(overseen(seen, metrics, config.metrics, server.tell_health))
             _log.info("listening", node=config.name, port=port)
-            server.run(until=broken)
+            end = server.serve_until(lifetime, broken, again=anew, idle=tasks.idle)
         else:
-            coordinator = directory.coordinator
-            attachment = Attachment(coordinator, directory.member(coordinator).address, tls, tasks)
-            _stop_on_signal(attachment)
-            threading.Thread(target=_stop_when, args=(broken, attachment), daemon=True).start()
+            attachment = Attachment(coordinator, address, tls, tasks)
+            seen = replace(seen, more={"attachment": attachment.look})
+            stack.enter_context(overseen(seen, metrics, config.metrics))
             _log.info("dialling", node=config.name)
-            attachment.run()
+            with attachment.attached():
+                end = lifetime.wait(broken, again=anew, idle=tasks.idle)
         log.require_writable()  # where that is why it ends, the reason is the command's last line
+    return end
+
+
+def _require_newest(directory: Directory, store: NodeStore) -> None:
+    """Remember the directory's version.  Raises DirectoryError where a newer one was seen before."""
+    seen = store.setting(DIRECTORY_VERSION)
+    oldest = 1 if seen is None else int.from_bytes(seen, "big")
+    open_directory(directory.file, directory.signature, directory.root, oldest=oldest)
+    _remember(directory, store)
+
+
+def _remember(directory: Directory, store: NodeStore) -> None:
+    store.set_setting(DIRECTORY_VERSION, directory.version.to_bytes(8, "big"))
 
 
 def _officers_page(settings: ConsoleSettings, desk: Desk) -> AbstractContextManager[int]:
@@ -139,36 +186,6 @@ def _officers_page(settings: ConsoleSettings, desk: Desk) -> AbstractContextMana
             f"[console] needs {error.name}, which is not installed; install veilmatch with the extra console"
         ) from None
     return serving(settings, desk)
-
-
-def _keys(config: NodeConfig, directory: Directory, unlock: Passphrase | None) -> NodeKeys:
-    """Read the node's keys; SettingsError for one whose public half the directory does not give."""
-    name, files = config.name, config.keys
-    identity = IdentityKey.from_bytes(read_secret(files.identity, "identity", unlock))
-    sealing = AgreementKey.from_bytes(read_secret(files.sealing, "sealing", unlock))
-    _require_listed(files.identity, identity.public, directory.identity(name), name)
-    _require_listed(files.sealing, sealing.public, directory.sealing(name), name)
-    officer = quota = None
-    if files.officer is not None:
-        officer = IdentityKey.from_bytes(read_secret(files.officer, "officer", unlock))
-        _require_listed(files.officer, officer.public, directory.officer(name), name)
-    if files.quota is not None:
-        quota = read_quota(files.quota, name, directory.officer(name))
-    return NodeKeys(identity, sealing, officer, quota)
-
-
-def _require_listed(path: Path, own: bytes, listed: bytes, name: str) -> None:
-    if own != listed:
-        raise SettingsError(
-            f"{path}: is not the key that the directory gives for {name}; restore it, or have a new directory signed"
-        )
-
-
-def _directory(config: NodeConfig, store: NodeStore) -> Directory:
-    seen = store.setting(_VERSION)
-    directory = read_directory(config.federation, oldest=1 if seen is None else int.from_bytes(seen, "big"))
-    store.set_setting(_VERSION, directory.version.to_bytes(8, "big"))
-    return directory
 
 
 @contextmanager
@@ -188,16 +205,3 @@ def _erasing(jobs: NodeJobs) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
-
-
-def _stop_when(broken: threading.Event, attachment: Attachment) -> None:
-    broken.wait()
-    attachment.stop()
-
-
-def _stop_on_signal(attachment: Attachment) -> None:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        attachment.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)

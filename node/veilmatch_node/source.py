@@ -1,11 +1,12 @@
 """A department's own data, from its files and databases to typed tables in an embedded DuckDB.
 
 What is in a `Department` never leaves the node: the conditions of policies are computed from it.
-The steps for each table are: text cells (files.py, databases.py), identifiers to normal forms
-(identifiers.py), cells to values (columns.py), one row a person where the catalog says so (here).
+The steps for each table are: text cells (files.py, databases/), identifiers to normal forms
+(identifiers.py), cells to values (columns.py), batch by batch (rows.py); one row a person where the
+catalog says so (here).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -18,22 +19,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from veilmatch_node import columns, files, identifiers
-from veilmatch_node.cells import Cells
-from veilmatch_node.databases import read_table
+from veilmatch_node import columns
+from veilmatch_node.databases import Databases
 from veilmatch_node.errors import DataError
-from veilmatch_node.expressions import OwnExpression, own_expression
 from veilmatch_node.report import RefusedRow, Report, TableReport
-from veilmatch_policy.catalog import Catalog, Column, FileSource, Table
-from veilmatch_policy.column_types import ColumnType
-from veilmatch_policy.errors import nearest, quoted
+from veilmatch_node.rows import HOUSEHOLD_CELL, RowReader, Rows
+from veilmatch_policy.catalog import Catalog
 
 # Ten million rows of a few columns; what needs more is an expression gone wrong.
 _MEMORY_LIMIT = "2GB"
 HOUSEHOLD = (
     "household of"  # the register's table of its people's households; no catalog table is called t_ that
 )
-_HOUSEHOLD_CELL = "household cell"  # a column of our own while the register is read
 _READ, _MERGED = "rows_read", "rows_merged"  # a table's rows while they are stored
 
 
@@ -76,20 +73,6 @@ class Department:
         self.connection.close()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Rows:
-    """The rows of one table whose identifier is valid: who they are about and what they say."""
-
-    table: Table
-    read: int
-    numbers: NDArray[np.int64]
-    inputs: pa.Array
-    forms: pa.Array
-    values: columns.Values
-    identifiers_refused: Mapping[str, int]
-    listed: list[RefusedRow]
-
-
 def load(
     catalog: Catalog,
     folder: Path,
@@ -97,12 +80,12 @@ def load(
     needed: Collection[str] | None = None,
     household: bool = False,
     reference_date: date,
-    databases: Mapping[str, str] | None = None,
+    databases: Databases | None = None,
 ) -> Department:
     """Read every table of ``catalog``: all identifiers, and the columns named in ``needed`` (None: all).
 
     With ``household``, who lives with whom is read too, from the catalog's household register.
-    ``folder`` holds the catalog's files, ``databases`` the URLs of its databases by name.  People are
+    ``folder`` holds the catalog's files, ``databases`` gives its databases' tables.  People are
     numbered alike whatever is needed.  A row is refused, and listed in the report, when it has the
     wrong number of cells or no valid identifier (then it is left out), when a needed cell cannot be
     read, or when another row of the person says something else in a table with one row a person (then
@@ -113,27 +96,17 @@ def load(
     connection = _connect()
     try:
         register = catalog.household if household else None
+        reader = RowReader(
+            catalog.department, connection, folder, databases or Databases({}), needed, reference_date
+        )
         tables = [
-            _read_rows(
-                connection,
-                catalog,
-                _with_household(table) if register is not None and table is register[0] else table,
-                folder,
-                needed,
-                reference_date,
-                databases or {},
-            )
+            reader.read(table, household=register is not None and table is register[0])
             for table in catalog.tables.values()
         ]
-        people = pa.table(
-            {
-                "input": pa.chunked_array([rows.inputs for rows in tables], pa.large_binary()),
-                "form": pa.chunked_array([rows.forms for rows in tables], pa.string()),
-            }
+        inputs, forms, places = _people(tables)
+        stored = tuple(
+            _store(connection, rows, person, len(inputs)) for rows, person in zip(tables, places, strict=True)
         )
-        people = people.group_by("input", use_threads=False).aggregate([("form", "first")]).sort_by("input")
-        inputs, forms = people["input"].combine_chunks(), people["form_first"].combine_chunks()
-        stored = tuple(_store(connection, rows, inputs) for rows in tables)
         if register is not None:
             _keep_households(connection, register[0].name)
         connection.execute("SET lock_configuration = true")
@@ -163,154 +136,49 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _read_rows(
-    connection: duckdb.DuckDBPyConnection,
-    catalog: Catalog,
-    table: Table,
-    folder: Path,
-    needed: Collection[str] | None,
-    reference_date: date,
-    databases: Mapping[str, str],
-) -> _Rows:
-    where = f"{catalog.department}.{table.name}"
-    wanted = [
-        column
-        for column in table.columns.values()
-        if needed is None or column.name in needed or column.name == _HOUSEHOLD_CELL
-    ]
-    expressions = {
-        column.name: own_expression(
-            column.expression,
-            dialect="duckdb" if isinstance(table.source, FileSource) else "postgres",
-            reference_date=reference_date,
-            where=f"{where}.{column.name}",
-        )
-        for column in wanted
-        if column.expression is not None
-    }
-    if isinstance(table.source, FileSource):
-        cells = _read_file(folder, table.source, table, wanted, expressions, where)
-    else:
-        url = databases.get(table.source.database)
-        cells = read_table(url, table.source, table.id, wanted, expressions, where=where)
-        expressions = {}  # the database has evaluated them
+def _people(
+    tables: Sequence[Rows],
+) -> tuple[pa.LargeBinaryArray, pa.StringArray, list[NDArray[np.int32]]]:
+    """Everybody in any of the tables, once, by input: linkage inputs and normal forms.
 
-    normal = identifiers.normalise(cells.table[cells.id].combine_chunks(), table.identifier)
-    reasons = normal.reasons
-    if cells.id in cells.garbled:
-        reasons = pc.if_else(pa.array(cells.garbled[cells.id]), f"not {cells.encoding}", reasons)
-    valid = np.asarray(reasons.is_null(), np.bool_)
-    listed = [RefusedRow(row, "wrong number of cells") for row in cells.ragged]
-    refused = zip(cells.rows[~valid].tolist(), reasons.drop_null().to_pylist(), strict=True)
-    listed += [RefusedRow(row, f"identifier: {reason}") for row, reason in refused]
-
-    forms = normal.forms.filter(pa.array(valid))
-    kept = cells.keep(valid)
-    values = columns.read_values(
-        connection, kept, wanted, expressions=expressions, codes=table.codes, where=where
+    And for each table whose its rows are, as places among them.  By sorting: hash tables of millions of
+    inputs take several times the memory.
+    """
+    inputs = pa.chunked_array([chunk for rows in tables for chunk in rows.inputs.chunks], pa.large_binary())
+    order = pc.sort_indices(inputs)
+    ordered = inputs.take(order).combine_chunks()
+    first = np.ones(len(ordered), np.bool_)
+    first[1:] = pc.not_equal(ordered[1:], ordered[:-1])
+    places = np.empty(len(ordered), np.int32)
+    places[order] = np.cumsum(first) - 1
+    forms = pa.chunked_array([chunk for rows in tables for chunk in rows.forms.chunks], pa.string())
+    kept = pa.array(first)
+    return (
+        ordered.filter(kept),
+        forms.take(order.filter(kept)).combine_chunks(),
+        np.split(places, np.cumsum([len(rows.numbers) for rows in tables], dtype=np.intp))[:-1],
     )
-    for mask, reason in values.unreadable:
-        listed += [RefusedRow(row, reason) for row in kept.rows[mask].tolist()]
-    return _Rows(
-        table=table,
-        read=len(cells.rows) + len(cells.ragged),
-        numbers=kept.rows,
-        inputs=identifiers.linkage_inputs(forms, table.identifier.scheme),
-        forms=forms,
-        values=values,
-        identifiers_refused={
-            count["values"]: count["counts"] for count in reasons.drop_null().value_counts().to_pylist()
-        },
-        listed=listed,
-    )
-
-
-def _with_household(table: Table) -> Table:
-    """The register's table with one column more, the household's label as its source writes it."""
-    if table.household is None:
-        return table
-    listed = table.columns.get(table.household.column)
-    own = listed.expression if listed is not None else None
-    label = Column.model_construct(
-        name=_HOUSEHOLD_CELL,
-        table=table.name,
-        type=ColumnType("text", 0),
-        release="never",
-        expression=f"CAST(({own or _quoted(table.household.column)}) AS VARCHAR)",
-    )
-    return table.model_copy(update={"columns": {**table.columns, _HOUSEHOLD_CELL: label}})
-
-
-def _quoted(name: str) -> str:
-    """An identifier in SQL's quotation marks."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _keep_households(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     """Take the labels out of the register's table, where no expression of a policy sees them."""
     connection.execute(f"""
         CREATE TABLE "{HOUSEHOLD}" AS
-        SELECT person, nullif(trim("{_HOUSEHOLD_CELL}"), '') AS household
+        SELECT person, nullif(trim("{HOUSEHOLD_CELL}"), '') AS household
         FROM "t_{table}"
         """)  # noqa: S608  names of our own and a catalog's name
-    connection.execute(f'ALTER TABLE "t_{table}" DROP COLUMN "{_HOUSEHOLD_CELL}"')
+    connection.execute(f'ALTER TABLE "t_{table}" DROP COLUMN "{HOUSEHOLD_CELL}"')
 
 
-def _read_file(
-    folder: Path,
-    source: FileSource,
-    table: Table,
-    wanted: list[Column],
-    expressions: Mapping[str, OwnExpression],
-    where: str,
-) -> Cells:
-    """The cells of the identifier column and of all columns that the wanted ones are read from."""
-    path = str(folder / source.file)
-    names = files.header(folder, source, where=where)
-    # Before any name of the header is told: a file without a header begins with somebody's record.
-    if table.id not in names:
-        raise DataError(
-            where,
-            f"there is no column {quoted(table.id)}, which the catalog says holds the identifiers",
-            "correct the catalog's id, or make the file's first line its column names",
-            detail=path,
-        )
-    places: dict[str, int] = {}
-    for place, name in enumerate(names, 1):
-        # DuckDB does not tell capitals from small letters.
-        if name and places.setdefault(name.lower(), place) != place:
-            first = places[name.lower()]
-            raise DataError(
-                where,
-                "two columns have the same name",
-                "rename one of them",
-                detail=f"columns {first} and {place} of {path}",
-            )
-    read = [table.id]
-    for column in wanted:
-        own = expressions.get(column.name)
-        for name in own.columns if own else (column.name,):
-            if name not in names:
-                raise DataError(
-                    where,
-                    f"there is no column {quoted(name)} to read the catalog's column {column.name} from",
-                    "correct the catalog or the file",
-                    # Which other columns the file has is nobody else's business.
-                    detail=f"{path}: {nearest(name, names)}",
-                )
-            read.append(name)
-    return files.read(folder, source, tuple(dict.fromkeys(read)), identifier=table.id, where=where)
-
-
-def _store(connection: duckdb.DuckDBPyConnection, rows: _Rows, people: pa.Array) -> TableReport:
+def _store(
+    connection: duckdb.DuckDBPyConnection, rows: Rows, person: NDArray[np.int32], people: int
+) -> TableReport:
     """Make the table ``t_T`` of rows by person's number, and say what became of its rows."""
-    person = pc.index_in(rows.inputs, value_set=people)
-    distinct = pc.count_distinct(person).as_py()
-    unreadable = np.zeros(len(person), np.bool_)
-    for mask, _ in rows.values.unreadable:
-        unreadable |= mask
-    values = dict(zip(rows.values.table.column_names, rows.values.table.columns, strict=True))
-    read = pa.table({"person": person, "unreadable": unreadable, **values, ":row": rows.numbers})
+    present = np.zeros(people, np.bool_)
+    present[person] = True
+    distinct = int(present.sum())
+    values = dict(zip(rows.values.column_names, rows.values.columns, strict=True))
+    read = pa.table({"person": person, "unreadable": rows.unreadable, **values, ":row": rows.numbers})
     listed, duplicates = rows.listed, 0
     connection.register(_READ, read)
     if rows.table.rows == "many" or distinct == len(person):

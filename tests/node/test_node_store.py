@@ -14,8 +14,8 @@ MANIFEST = b"m" * 32
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = NodeStore(tmp_path / "tax.sqlite", Vault(bytes(32)))
+def store(store_address):
+    store = NodeStore(store_address, Vault(bytes(32)))
     yield store
     store.close()
 
@@ -82,6 +82,7 @@ def test_all_who_draw_a_setting_at_once_get_the_same(store):
 
 
 def test_a_sequence_number_is_recorded_once_and_never_falls(store):
+    assert [store.next_sequence("housing") for _ in range(3)] == [1, 2, 3]
     store.record_sequence("housing", 5)
     for repeated in (5, 4):
         with pytest.raises(StoreError, match="was opened before"):

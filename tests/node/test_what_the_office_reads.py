@@ -6,6 +6,7 @@ import pytest
 from department_files import ANNA, CARL, DAY, catalog, read
 
 from veilmatch_crypto import BatchError, SealError
+from veilmatch_node.databases import Databases
 from veilmatch_node.errors import JobRefusedError, LinkageError
 from veilmatch_node.freshness import check_fresh
 from veilmatch_node.refusals import refusals
@@ -58,7 +59,7 @@ def test_data_that_is_refused(tmp_path, columns, data, what, owners):
 
 def test_data_that_is_too_old():
     old = catalog(WAGE, more="    as_of: 2024-05-17\n    stale_after: 30d\n")
-    refusal = refused(lambda: check_fresh(old, {"people"}, today=date(2025, 1, 1), databases={}))
+    refusal = refused(lambda: check_fresh(old, {"people"}, today=date(2025, 1, 1), databases=Databases({})))
     assert refusal.public.startswith(
         "this department's data is refused: tax.people: describes a day more than 30"
     )
