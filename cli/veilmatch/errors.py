@@ -23,6 +23,12 @@ class ProcessError(CommandError):
     exit_code = 5
 
 
+class UnwellError(CommandError):
+    """`veilmatch doctor` found something that does not work."""
+
+    exit_code = 7
+
+
 class JobFailedError(CommandError):
     """The coordinator ended a job or linkage without a result."""
 

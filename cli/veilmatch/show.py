@@ -10,8 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from veilmatch_policy.budgets import MILLION
-
 if TYPE_CHECKING:  # the module needs gRPC, and what is shown does not
     from veilmatch.client import Submission
     from veilmatch_node.desk import BudgetLine
@@ -187,6 +185,8 @@ def _counted(found: object, result: Mapping[str, object]) -> str:
 
 def budget(line: "BudgetLine") -> str:
     """One line of a department's budgets: what is gone, what a job would take, and when some of it comes back."""
+    from veilmatch_policy.budgets import MILLION  # noqa: PLC0415  needs sqlglot, which most commands do not
+
     scale = MILLION if line.kind == "epsilon" else 1
     gone, limit, units = (f"{amount / scale:g}" for amount in (line.spent, line.limit, line.units))
     what = f"columns {line.what}" if line.kind == "runs" else "epsilon, all data"

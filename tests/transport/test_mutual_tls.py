@@ -3,12 +3,13 @@
 import socket
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
 from transport_world import FEDERATION, UncheckedIdentity, World, message, procedure, work
 
-from veilmatch_crypto import CertificateRefusedError
+from veilmatch_crypto import CertificateRefusedError, Validity, fingerprint
 from veilmatch_transport import limits
 from veilmatch_transport.channel import call, wait_until_serving
 from veilmatch_transport.errors import (
@@ -76,6 +77,31 @@ def test_a_server_whose_certificate_has_expired(world):
         refused(PeerUntrustedError, "has expired"),
     ):
         ask(channel)
+
+
+@pytest.mark.parametrize("member", ["tax", "office"], ids=["of the server", "of the caller"])
+def test_a_certificate_that_expires_ends_no_connection_and_begins_none(world, monkeypatch, member):
+    now = datetime.now(UTC)
+    end = now + timedelta(seconds=2)
+    short = world.issue(member, Validity(now - timedelta(hours=1), end))
+    monkeypatch.setitem(world.credentials, member, short)
+    monkeypatch.setitem(world.listed, member, (fingerprint(short.certificate), world.listed[member][1]))
+    with world.serving() as port:
+        with world.dialling(port) as channel, open_stream(work(channel), "tax") as stream:
+            stream.send(message(b"before"))
+            assert stream.receive().value == b"before"
+            dialler = world.identity("office")
+            time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()) + 1.0)
+            stream.send(message(b"after"))
+            assert stream.receive().value == b"after"
+        wording = (
+            "its certificate has expired; " if member == "tax" else "check that our certificate is valid"
+        )
+        with (
+            world.dialling(port, identity=dialler) as channel,
+            refused(PeerUnavailableError, wording),
+        ):
+            ask(channel)
 
 
 def test_a_caller_under_a_foreign_root(world, stranger):

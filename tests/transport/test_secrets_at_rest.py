@@ -3,7 +3,15 @@
 import pytest
 
 from veilmatch_crypto import LOOPBACK, Passphrase, Validity, issue, key_files, make_root
-from veilmatch_transport import SettingsError, Tls, read_passphrase, read_secret, read_tls, read_tls_key
+from veilmatch_transport import (
+    SettingsError,
+    Tls,
+    read_passphrase,
+    read_secret,
+    read_tls,
+    read_tls_key,
+    secrets_at_rest,
+)
 
 WORDS = "correct horse battery staple"
 SECRET = bytes(range(32))
@@ -118,3 +126,16 @@ def test_tls(tmp_path):
         tls = Tls(root=tmp_path / "root.pem", certificate=tmp_path / "tls.pem", key=path)
         assert read_tls(tls, unlock).key == key
     assert "is encrypted; say in keys.unlock" in refusal(lambda: read_tls(tls, None))
+
+
+def test_what_systemd_gives_a_service_may_show_its_access_list(tmp_path, monkeypatch):
+    given, elsewhere = tmp_path / "credentials" / "veilmatch" / "words", tmp_path / "words"
+    given.parent.mkdir(parents=True)
+    monkeypatch.setattr(secrets_at_rest, "_CREDENTIALS", tmp_path / "credentials")
+    for path in (given, elsewhere):
+        private(path, "open sesame")
+        path.chmod(0o440)
+    assert read_passphrase(f"file:{given}", tmp_path) is not None
+    assert "others can read this key" in refusal(lambda: read_passphrase(f"file:{elsewhere}", tmp_path))
+    given.chmod(0o444)
+    assert "others can read this key" in refusal(lambda: read_passphrase(f"file:{given}", tmp_path))

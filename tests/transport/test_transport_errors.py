@@ -1,9 +1,11 @@
+import errno
+
 import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veilmatch_transport import errors, limits
+from veilmatch_transport import as_refusal, errors, limits
 from veilmatch_transport.errors import (
     CODE_KEY,
     PUBLIC,
@@ -11,6 +13,7 @@ from veilmatch_transport.errors import (
     PeerRefusedError,
     PeerUnavailableError,
     RefusalError,
+    StoreFailedError,
     one_line,
     peer_error,
 )
@@ -45,6 +48,20 @@ def test_the_reason_is_private_and_the_detail_is_public():
     assert str(refusal) == "12 rows are ragged"
     assert refusal.public == "this department's data is refused: 2 per cent of the rows are refused"
     assert RefusalError(Code.MALFORMED, "field 3 is empty").public == PUBLIC[Code.MALFORMED][1]
+
+
+def test_what_a_machine_runs_out_of_is_said_without_paths_or_values():
+    full = as_refusal(OSError(errno.ENOSPC, "of 110199193001010018", "/srv/tax/people.csv"))
+    assert (full.code, full.public) == (
+        Code.MACHINE_FAILED,
+        "this party's machine fails: No space left on device",
+    )
+    store = as_refusal(StoreFailedError("/srv/tax.sqlite: the store is locked"))
+    assert (store.code, store.public) == (
+        Code.MACHINE_FAILED,
+        "this party's machine fails: its store cannot be used",
+    )
+    assert as_refusal(OSError("of 110199193001010018")).public == PUBLIC[Code.INTERNAL][1]
 
 
 @pytest.mark.parametrize("code", Code)

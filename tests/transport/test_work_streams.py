@@ -13,9 +13,11 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes.relay import Relay
 from structlog.testing import capture_logs
 from transport_world import Wire, echo, message, work
 
+from veilmatch.processes import reserved_ports
 from veilmatch_transport import limits
 from veilmatch_transport._mailbox import Mailbox
 from veilmatch_transport.errors import (
@@ -402,7 +404,7 @@ def test_a_connection_cut_is_noticed_by_both_sides(world, operation):
 @pytest.mark.parametrize("operation", ["send", "receive"])
 def test_a_peer_that_falls_silent_is_noticed_by_both_sides(world, operation, monkeypatch):
     monkeypatch.setattr(limits, "KEEPALIVE_TIME", 0.4)
-    monkeypatch.setattr(limits, "KEEPALIVE_TIMEOUT", 0.4)
+    monkeypatch.setattr(limits, "PING_ANSWER", 0.4)
     task = Recorder(partial(greet_and_use, operation=operation))
     with world.serving(task) as port, Wire(port) as wire, world.dialling(wire.port) as channel:
         stream = open_stream(work(channel), "tax")
@@ -412,6 +414,20 @@ def test_a_peer_that_falls_silent_is_noticed_by_both_sides(world, operation, mon
             use(stream, operation)
         assert isinstance(task.end(), PeerUnavailableError)
         stream.cancel()
+
+
+def test_a_message_that_takes_longer_than_the_keepalive_arrives(world, monkeypatch):
+    """The answer to a ping waits behind it: that must not look like a dead peer (as it did with one time for both)."""
+    monkeypatch.setattr(limits, "KEEPALIVE_TIME", 0.3)
+    monkeypatch.setattr(limits, "KEEPALIVE_TIMEOUT", 0.3)
+    size = 512 * 1024
+    with world.serving(echo) as port, reserved_ports(1) as [free]:
+        relay = Relay(f"127.0.0.1:{free}", f"127.0.0.1:{port}")
+        relay.slow(bytes_a_second=size / 1.5)
+        with world.dialling(free) as channel, open_stream(work(channel), "tax") as stream:
+            stream.send(message(bytes(size)))
+            assert len(stream.receive(10 * SOON).value) == size
+        relay.close()
 
 
 def test_an_idle_stream_stays(world, monkeypatch):

@@ -11,6 +11,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from transport_world import FEDERATION, SERVICE, TABLE, desk, echo, work
 
 from veilmatch_transport.channel import open_channel
+from veilmatch_transport.lifetime import Lifetime
 from veilmatch_transport.roles import RoleGate
 from veilmatch_transport.server import Server
 from veilmatch_transport.streams import open_stream
@@ -29,7 +30,8 @@ def main(mode, directory, port="0"):
             server.add(SERVICE, lambda s: s.add_generic_rpc_handlers((desk(echo),)))
             sys.stdout.write(f"{server.start('127.0.0.1:0')}\n")
             sys.stdout.flush()
-            server.run()
+            with Lifetime() as lifetime:
+                server.serve_until(lifetime)
         sys.stdout.write("stopped\n")
     else:
         with open_channel(f"127.0.0.1:{port}", "tax", identity) as channel:

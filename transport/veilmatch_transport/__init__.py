@@ -13,6 +13,7 @@ from veilmatch_transport.errors import (
     PeerUnavailableError,
     PeerUntrustedError,
     RefusalError,
+    StoreFailedError,
     StreamEnded,
     TransportError,
 )
@@ -30,7 +31,16 @@ from veilmatch_transport.settings import (
     require_key,
     require_member,
 )
-from veilmatch_transport.sqlite import durable_engine, forget_erased, shared_engine
+from veilmatch_transport.stores import (
+    Schema,
+    StoreAddress,
+    durable_engine,
+    forget_erased,
+    insert_once,
+    measure,
+    shared_engine,
+    upsert,
+)
 from veilmatch_transport.streams import WorkStream, open_stream, serve_stream
 from veilmatch_transport.tls import TlsIdentity, server_name
 
@@ -47,9 +57,12 @@ __all__ = [
     "PeerUntrustedError",
     "RefusalError",
     "RoleGate",
+    "Schema",
     "Section",
     "Server",
     "SettingsError",
+    "StoreAddress",
+    "StoreFailedError",
     "StreamEnded",
     "Tls",
     "TlsIdentity",
@@ -61,7 +74,9 @@ __all__ = [
     "caller",
     "durable_engine",
     "forget_erased",
+    "insert_once",
     "load_settings",
+    "measure",
     "open_channel",
     "open_stream",
     "read_directory",
@@ -75,5 +90,6 @@ __all__ = [
     "serve_stream",
     "server_name",
     "shared_engine",
+    "upsert",
     "wait_until_serving",
 ]

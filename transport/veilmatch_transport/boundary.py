@@ -5,6 +5,8 @@ code's public text; the local log gets the reason or, for an exception that nobo
 and where it was raised, never its message, which may quote a cell.
 """
 
+import errno
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +21,27 @@ from veilmatch_transport.errors import (
     Code,
     PeerError,
     RefusalError,
+    StoreFailedError,
     StreamEnded,
     TransportError,
 )
 
 _log = structlog.get_logger("veilmatch.transport")
 _FRAMES = 4  # innermost frames that the log names
+
+# What a machine runs out of.  The operating system's word for it says nothing of data or paths, so it may be told.
+_MACHINE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+    }
+)
 
 
 @contextmanager
@@ -61,11 +78,20 @@ def as_refusal(error: Exception) -> RefusalError:
             return RefusalError(Code.PEER_FAILED, str(error), detail=str(error))
         case StreamEnded():
             return RefusalError(Code.OUT_OF_ORDER, f"{error} before its task was done")
+        case StoreFailedError():
+            return RefusalError(Code.MACHINE_FAILED, str(error), detail="its store cannot be used")
         case TransportError():
             return RefusalError(Code.INTERNAL, str(error))
+        case OSError(errno=number) if number in _MACHINE:
+            what = os.strerror(number)
+            return RefusalError(Code.MACHINE_FAILED, f"{what} at {_where(error)}", detail=what)
+    return RefusalError(Code.INTERNAL, f"{type(error).__name__} at {_where(error)}")
+
+
+def _where(error: Exception) -> str:
+    """The innermost places where an exception was raised."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    where = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in frames)
-    return RefusalError(Code.INTERNAL, f"{type(error).__name__} at {where}")
+    return " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
 def _is_abort(error: Exception, context: grpc.ServicerContext) -> bool:

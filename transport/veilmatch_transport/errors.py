@@ -29,10 +29,12 @@ class Code(StrEnum):
     JOB_REFUSED = "job-refused"
     APPROVAL_NEEDED = "approval-needed"
     NOT_SERVING = "not-serving"
+    TOO_MANY = "too-many"
     ALREADY_USED = "already-used"
     CHECK_FAILED = "check-failed"
     NOT_FOUND = "not-found"
     PEER_FAILED = "peer-failed"
+    MACHINE_FAILED = "machine-failed"
     STOPPING = "stopping"
     INTERNAL = "internal"
 
@@ -56,6 +58,10 @@ PUBLIC: Final = MappingProxyType(
             grpc.StatusCode.UNAVAILABLE,
             "this party cannot write its log and serves nobody until it can",
         ),
+        Code.TOO_MANY: (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "this member has too many calls open here; try again when some have ended",
+        ),
         Code.ALREADY_USED: (
             grpc.StatusCode.ALREADY_EXISTS,
             "this manifest was already started and is never started twice",
@@ -63,6 +69,7 @@ PUBLIC: Final = MappingProxyType(
         Code.CHECK_FAILED: (grpc.StatusCode.DATA_LOSS, "a check slot is wrong; the job ends"),
         Code.NOT_FOUND: (grpc.StatusCode.NOT_FOUND, "there is no such job, epoch or offer"),
         Code.PEER_FAILED: (grpc.StatusCode.ABORTED, "another party of the job failed"),
+        Code.MACHINE_FAILED: (grpc.StatusCode.RESOURCE_EXHAUSTED, "this party's machine fails"),
         Code.STOPPING: (grpc.StatusCode.UNAVAILABLE, "this party is being stopped; try again later"),
         Code.INTERNAL: (grpc.StatusCode.INTERNAL, "internal error, see the local log"),
     }
@@ -74,6 +81,12 @@ class TransportError(Exception):
     """Base of everything that this package raises on purpose; ``str()`` is one line."""
 
     exit_code = 5  # of a command that ends with it (docs/exit-codes.md)
+
+
+class StoreFailedError(TransportError):
+    """The file or the database that holds what must survive a crash fails; nothing was committed."""
+
+    exit_code = 2
 
 
 class RefusalError(TransportError):

@@ -12,10 +12,16 @@ MESSAGE_BYTES: Final = 2 * 1024 * 1024
 # one is on its way.  Behind them HTTP/2's window holds the peer, so a stream holds a few MiB at most.
 QUEUED_MESSAGES: Final = 2
 
-# A dead peer (machine lost, process stopped) is noticed after at most these two together, "within
-# seconds".  A killed process is noticed at once, since its kernel closes the connection.
+# A peer's machine that is lost, or a line that is dead, is noticed after at most these two together, "within
+# seconds": gRPC makes the second one TCP_USER_TIMEOUT, for which what was sent may stay unacknowledged.  A killed
+# process is noticed at once, since its kernel closes the connection.
 KEEPALIVE_TIME: Final = 5.0
 KEEPALIVE_TIMEOUT: Final = 5.0
+
+# A process that hangs, or something between us that takes everything and passes nothing on, is noticed when a
+# ping is not answered in so long.  The answer queues behind what the peer is sending (two messages, 2 MiB), so a
+# shorter time would end every connection that is busy over a line of a few Mbit/s: this one lets 1 Mbit/s live.
+PING_ANSWER: Final = 30.0
 
 # A peer whose connection lives but that takes nothing off the stream.  The slowest honest consumer needs
 # seconds a message (a recipient opens a chunk of 31,232 people in under one); a minute is a peer that
@@ -42,9 +48,18 @@ CALL: Final = 10.0
 # managers wait before they kill.
 GRACE: Final = 8.0
 
+# A service that is told to read its files anew finishes what runs: a linkage or the circuits of a large job take
+# this long, and an operator who changed a file wants it in force today.
+RELOAD_WAIT: Final = 30 * 60.0
+
 # One thread a call, made when it is needed; beyond that many at once, calls are refused with
-# RESOURCE_EXHAUSTED instead of waiting unseen.  A node serves the coordinator's few streams at a time.
-WORKERS: Final = 64
+# RESOURCE_EXHAUSTED instead of waiting unseen.  Twice what one member may hold, so that no member can take them all.
+WORKERS: Final = 256
+
+# Calls that one member may hold at one server.  The most that an honest one does are 16 jobs at once (the largest
+# `jobs_at_once`) with five work streams each, and as many that end.  Calls a second are not counted: to refuse one
+# costs as much as to answer, and what one costs at most is bounded where it is read (sizes of messages and policies).
+CALLS_A_MEMBER: Final = 128
 
 # A coordinator holds more for each member: a node that dials out has its Attach (two while it reconnects) and at
 # most three work streams of a linkage or job (its own, the keys', a trustee's), and streams that end meanwhile.
@@ -58,12 +73,13 @@ PUBLIC_TEXT: Final = 400
 def grpc_options() -> list[tuple[str, int]]:
     """Return the channel arguments that both ends of a connection use."""
     return [
+        # No compression (bit 0: as it is): ciphertexts do not shrink, and what does could inflate at the receiver.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_receive_message_length", MESSAGE_BYTES),
         ("grpc.max_send_message_length", MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", milliseconds(KEEPALIVE_TIME)),
         ("grpc.keepalive_timeout_ms", milliseconds(KEEPALIVE_TIMEOUT)),
-        # The timeout that counts: without it gRPC core waits 60 seconds for the answer to its own ping.
-        ("grpc.http2.ping_timeout_ms", milliseconds(KEEPALIVE_TIMEOUT)),
+        ("grpc.http2.ping_timeout_ms", milliseconds(PING_ANSWER)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),  # no limit: a node that waits for work is idle for days
     ]

@@ -13,6 +13,9 @@ from veilmatch_transport.settings import SettingsError, Tls, read_file
 from veilmatch_transport.tls import TlsIdentity
 
 _OTHERS = 0o077  # permission bits of group and others
+# What systemd gives to one service (LoadCredential) may show 0440: there the group's bits are the mask of an access
+# list that names that service's user alone (systemd 254 and newer, its issue 29435).
+_CREDENTIALS, _MASK = Path("/run/credentials"), 0o040
 
 
 def read_passphrase(unlock: str | None, base: Path) -> Passphrase | None:
@@ -72,7 +75,8 @@ def read_tls_key(path: Path, unlock: Passphrase | None) -> bytes:
 
 
 def _private(path: Path) -> bytes:
-    if path.exists() and path.stat().st_mode & _OTHERS:
+    open_to = path.stat().st_mode & _OTHERS if path.exists() else 0
+    if open_to & ~(_MASK if path.resolve().is_relative_to(_CREDENTIALS) else 0):
         raise SettingsError(f"{path}: others can read this key; run chmod 600 on it")
     return read_file(path)
 

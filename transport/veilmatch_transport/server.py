@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import queue
-import signal
 import threading
-import time
 from concurrent import futures
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from veilmatch_transport import limits
 from veilmatch_transport.errors import ListenError
+from veilmatch_transport.lifetime import End
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from veilmatch_transport.lifetime import Lifetime
     from veilmatch_transport.roles import RoleGate
     from veilmatch_transport.tls import TlsIdentity
 
-_log = structlog.get_logger("veilmatch.transport")
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_LOOK: Final = 0.1  # seconds between looks for a signal
+_LOOK: Final = 0.1  # seconds between looks for a signal while the server stops
 
 
 class Server:
     """Serves under mutual TLS, through a role gate.  A context manager, so that it always stops.
 
-    Use: ``add`` each service, ``start``, then ``run`` until a signal (main thread), or leave the body.
+    Use: ``add`` each service, ``start``, then ``serve_until`` the end of a lifetime, or leave the body.
     """
 
     def __init__(self, identity: TlsIdentity, gate: RoleGate, *, members: int = 0) -> None:
@@ -69,34 +65,27 @@ class Server:
                 f"{address}: cannot listen there; the port is in use or the address is not this machine's, "
                 f"choose another"
             ) from None
-        for service in self._services:
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self.tell_health(True)
         self._grpc.start()
         return port
 
-    def run(self, until: threading.Event | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, then ``stop``; a second signal cuts at once.  Main thread only.
+    def serve_until(self, lifetime: Lifetime, broken: threading.Event | None = None, **anew: Any) -> End:
+        """Serve until the lifetime ends (``Lifetime.wait``), then stop; says why it ended.
 
-        Where ``until`` is set, stops without grace: the party can do nothing more.
+        Stops without grace where ``broken`` is set: the party can do nothing more.  Another signal cuts at once.
         """
-        signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        before = {number: signal.signal(number, lambda n, _frame: signals.put(n)) for number in _SIGNALS}
-        try:
-            # A wait without end would not do: now and then the kernel gives the signal to a thread that DuckDB
-            # keeps busy, and then nothing wakes this one, where Python runs the handler.
-            while signals.empty():
-                if until is not None and until.is_set():
-                    self._begin_stop(0).wait()
-                    return
-                time.sleep(_LOOK)
-            _log.info("stopping", signal=signal.Signals(signals.get()).name)
-            stopped = self._begin_stop(limits.GRACE)
-            while not stopped.wait(_LOOK):
-                if not signals.empty():
-                    self._grpc.stop(None)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        end = lifetime.wait(broken, **anew)
+        stopped = self._begin_stop(0 if end is End.BROKEN else limits.GRACE)
+        while not stopped.wait(_LOOK):
+            if lifetime.told_to_end():
+                self._grpc.stop(None)
+        return end
+
+    def tell_health(self, well: bool) -> None:
+        """Say to whoever asks gRPC's health service whether work can be given to this party."""
+        status = health_pb2.HealthCheckResponse
+        for service in self._services:
+            self._health.set(service, status.SERVING if well else status.NOT_SERVING)
 
     def stop(self, grace: float = limits.GRACE) -> None:
         """Refuse new calls, give those that run ``grace`` seconds, cut what is left.  Waits for the end."""

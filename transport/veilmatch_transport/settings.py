@@ -6,13 +6,18 @@ docs/configuration.md.
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from veilmatch_crypto import fingerprint
 from veilmatch_policy.directory import Directory, open_directory
 from veilmatch_transport.tls import TlsIdentity
+
+ADDRESS: Final = r"^(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"  # host:port, [host]:port for IPv6
+LEAST_LOG: Final = (
+    400  # days: budgets and the citizen's view ask the log for a year (protocol.md, 7), and a month
+)
 
 
 class SettingsError(Exception):
@@ -40,6 +45,19 @@ class Tls(Section):
     root: Path
     certificate: Path
     key: Path
+
+
+class MetricsSettings(Section):
+    """Where the machine's own monitoring asks: /metrics and /health, plain HTTP."""
+
+    listen: Annotated[str, Field(pattern=ADDRESS)]
+
+
+class LoggingSettings(Section):
+    """What a service writes to standard error."""
+
+    format: Literal["json", "text"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 # Where the passphrase of encrypted keys is: a file, or an environment variable (secrets_at_rest.py).

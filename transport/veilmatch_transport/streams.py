@@ -28,6 +28,7 @@ from veilmatch_transport.errors import (
     PeerError,
     PeerTimeoutError,
     PeerUnavailableError,
+    RefusalError,
     StreamEnded,
     TransportError,
     peer_error,
@@ -252,6 +253,8 @@ def _start_reading(
                     inbox.put(message, None)
         except grpc.RpcError as failure:
             inbox.end(explain(failure))
+        except RefusalError as refusal:  # bytes that are no message (``roles.py``)
+            inbox.end(PeerError(peer, refusal.public, "check its release"))
         else:
             inbox.end(_ended(peer))
 

@@ -18,7 +18,6 @@ from veilmatch_policy.approvals import (
     new_name,
     sign_decision,
 )
-from veilmatch_policy.words import ENGLISH, asked_in_words
 
 if TYPE_CHECKING:
     from veilmatch_node.desk import Desk, Held, Waiting
@@ -63,6 +62,7 @@ def show_(name: Name, config: Config) -> None:
     """Say in words what a policy asks of this department, and what each party would learn."""
     from veilmatch_node.console.shown import shown_request  # noqa: PLC0415  same
     from veilmatch_node.desk_access import open_desk  # noqa: PLC0415  same
+    from veilmatch_policy.words import ENGLISH  # noqa: PLC0415  same
 
     with open_desk(config) as desk:
         request = shown_request(desk, _waiting(desk, name), ENGLISH)
@@ -155,6 +155,7 @@ def sign(
 ) -> None:
     """Decide an exported request; needs neither the node nor its configuration."""
     from veilmatch_node.whole_file import write_whole  # noqa: PLC0415  same
+    from veilmatch_policy.words import asked_in_words  # noqa: PLC0415  same
 
     asked, policy = decode_request(request.read_bytes(), str(request))
     show.lines(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from veilmatch.commands import joining
+from veilmatch.commands import backup, joining
 from veilmatch.commands.leaving import leave
 
 app = typer.Typer(help="The coordinating office.", no_args_is_help=True)
@@ -18,6 +18,8 @@ def _group() -> None:
     """The coordinating office."""
 
 
+app.command("backup")(backup.coordinator_backup)
+app.command("restore")(backup.coordinator_restore)
 app.command("init")(joining.coordinator_init)
 app.command("join")(joining.coordinator_join)
 app.command("renew")(joining.renew)

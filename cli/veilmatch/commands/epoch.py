@@ -9,7 +9,6 @@ import typer
 from veilmatch import show
 from veilmatch.commands.choices import LinkageMode, SlotMode
 from veilmatch.commands.office import AsJson, Config, office
-from veilmatch.departments import today
 from veilmatch.errors import JobFailedError
 
 app = typer.Typer(help="Epochs: link the departments' tables.", no_args_is_help=True)
@@ -33,6 +32,8 @@ def epoch_open(
     ] = "",
 ) -> None:
     """Link a new epoch once no job runs; jobs that begin afterwards use it."""
+    from veilmatch.departments import today  # noqa: PLC0415  reads policies too, which `epoch` does not
+
     with office(config) as coordinator, show.bars(f"Linkage: {linkage.value}") as bars:
         try:
             linked = coordinator.link(

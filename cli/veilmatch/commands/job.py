@@ -12,9 +12,7 @@ import typer
 from veilmatch import show
 from veilmatch.commands.choices import KeyBits
 from veilmatch.commands.office import AsJson, Config, office
-from veilmatch.departments import load_policies
 from veilmatch.errors import JobFailedError
-from veilmatch.grouping import submissions_of
 
 if TYPE_CHECKING:
     from veilmatch.client import Submission
@@ -41,6 +39,9 @@ def job_submit(
     as_json: AsJson = False,
 ) -> None:
     """Queue policies at the coordinator; those of one recipient that ask the same become one job."""
+    from veilmatch.departments import load_policies  # noqa: PLC0415  the other commands read no policy
+    from veilmatch.grouping import submissions_of  # noqa: PLC0415  same
+
     jobs = submissions_of(load_policies(policies))
     queued: list[Submission] = []
     with office(config) as coordinator:

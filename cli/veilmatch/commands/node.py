@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from veilmatch.commands import account, approvals, disclosures, joining
+from veilmatch.commands import account, approvals, backup, disclosures, joining
 from veilmatch.commands.leaving import leave
 
 app = typer.Typer(help="A department's node.", no_args_is_help=True)
@@ -20,6 +20,9 @@ def _group() -> None:
 
 app.add_typer(account.app, name="account")
 app.add_typer(approvals.app, name="approvals")
+app.command("backup")(backup.node_backup)
+app.command("restore")(backup.node_restore)
+app.command("rotate-store-key")(backup.rotate_store_key)
 app.command("disclosures")(disclosures.node_disclosures)
 app.command("officer")(joining.node_officer)
 app.command("init")(joining.node_init)
