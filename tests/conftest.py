@@ -1,5 +1,7 @@
 """Settings of every test."""
 
+import postgres_server
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: machines are shared, and a slow example is not a wrong one.  `derandomize` makes a
@@ -9,3 +11,9 @@ settings.register_profile(
 )
 settings.register_profile("campaign", deadline=None, max_examples=2000)
 settings.load_profile("check")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_address(request, tmp_path):
+    """Where a service's store may be: a file, and a schema of a real PostgreSQL server."""
+    return tmp_path / "state.sqlite" if request.param == "sqlite" else postgres_server.new_schema()

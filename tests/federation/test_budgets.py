@@ -11,7 +11,7 @@ from veilmatch_coordinator.errors import NodeFailedError, WaitingForApprovalErro
 from veilmatch_crypto import Vault
 from veilmatch_node.errors import BudgetSpentError
 from veilmatch_node.rights import Rules
-from veilmatch_node.store import NodeStore
+from veilmatch_node.store import SCHEMA, NodeStore
 from veilmatch_node.store.desk import DeskStore, Limit
 from veilmatch_policy.budgets import Cost
 from veilmatch_transport import shared_engine
@@ -140,8 +140,8 @@ def test_of_a_job_that_counts_epsilon_is_taken_everywhere(federation):
 
 
 @pytest.fixture
-def store(tmp_path):
-    made = NodeStore(tmp_path / "state.sqlite", Vault(bytes(32)))
+def store(store_address):
+    made = NodeStore(store_address, Vault(bytes(32)))
     yield made
     made.close()
 
@@ -151,7 +151,7 @@ def debit(desk, number, when=NOW, what="people.v"):
     return desk.debit(bytes([number]) * 32, b"e" * 32, now=when, approvals=[], costs=[cost], limits=[YEARLY])
 
 
-def test_of_two_jobs_that_race_for_the_last_unit_one_is_refused(store, tmp_path):
+def test_of_two_jobs_that_race_for_the_last_unit_one_is_refused(store):
     debit(store.desk, 0)
     gate, outcomes = threading.Barrier(8), []
 
@@ -182,11 +182,11 @@ def test_a_year_rolls_and_a_refused_job_takes_nothing(store):
     )
 
 
-def test_what_was_debited_is_there_for_whoever_opens_the_file_beside(store, tmp_path):
+def test_what_was_debited_is_there_for_whoever_opens_the_store_beside(store, store_address):
     """As the officer's command line does, and a node after a crash: nothing of it is in the store's memory."""
     debit(store.desk, 0)
     debit(store.desk, 1)
-    beside = shared_engine(tmp_path / "state.sqlite")
+    beside = shared_engine(store_address, SCHEMA)
     with pytest.raises(BudgetSpentError):
         debit(DeskStore(beside), 2)
     beside.dispose()
@@ -202,3 +202,15 @@ def test_a_new_epoch_has_its_own_runs(store):
     with pytest.raises(BudgetSpentError, match="1 of 1 in this epoch are gone"):
         ask_in(1, b"e" * 32)
     ask_in(2, b"f" * 32)
+
+
+def test_epsilon_is_added_up_exactly_beyond_32_bits(store):
+    """In millionths, 3000 is more than a short integer of a database holds."""
+    cost, most = Cost("epsilon", "", "office", 3_000_000_000), [Limit("epsilon", "year", 10**10)]
+    for number in range(3):
+        spent = store.desk.debit(
+            bytes([number]) * 32, b"e" * 32, now=NOW, approvals=[], costs=[cost], limits=most
+        )[1]
+    assert [type(line.spent) for line in spent] == [int]
+    assert spent[0].spent == 9_000_000_000
+    assert store.desk.budgets(now=NOW) == [Cost("epsilon", "", "office", 9_000_000_000)]

@@ -80,7 +80,10 @@ class HandDrivenOffice:
         identity = IdentityKey.from_bytes(bytes.fromhex((home / "identity.key").read_text().strip()))
         nodes = self.nodes()
         with nodes.conversation() as conversation:
-            tasks = {name: conversation.prepare(name, [source], opened.context) for name in plan.participants}
+            tasks = {
+                name: conversation.prepare(name, [source], opened.context, datetime.now(UTC))
+                for name in plan.participants
+            }
             for task in tasks.values():
                 task.declaration()
             given = in_parallel(

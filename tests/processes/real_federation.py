@@ -5,13 +5,14 @@ import sqlite3
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import tomli_w
+from processes.relay import Relay
 from processes.small_world import POLICIES
 
 from veilmatch import federation as federation_module
@@ -41,6 +42,7 @@ class RealFederation:
     operator: Operator
     root: Credential  # of mutual TLS, to make certificates that a real federation would not have
     policies: dict[str, str] = field(default_factory=lambda: dict(POLICIES))
+    relays: dict[str, Relay] = field(default_factory=dict)  # in front of members that listen
 
     @property
     def out(self) -> Path:
@@ -147,8 +149,14 @@ def real_federation(
     *,
     dialling: frozenset[str] = frozenset(),
     databases: Mapping[str, Mapping[str, str]] | None = None,
+    relayed: frozenset[str] = frozenset(),
+    settings: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[RealFederation]:
-    """Start a federation of ``folder``/departments; the ``dialling`` ones have no address."""
+    """Start a federation of ``folder``/departments; the ``dialling`` ones have no address.
+
+    In front of each of the ``relayed`` members, which listen, stands a relay: its address is the directory's.
+    The test itself reaches members without it.  ``settings`` are members' own, beside those of every test.
+    """
     names = sorted(path.name for path in (folder / "departments").iterdir())
     made: list[Credential] = []
 
@@ -157,21 +165,30 @@ def real_federation(
         return made[-1]
 
     make_root = federation_module.make_root
-    with reserved_ports(len(names) + 1) as ports:
+    with reserved_ports(len(names) + 1 + len(relayed)) as ports, ExitStack() as stack:
         addresses = [f"127.0.0.1:{port}" for port in ports]
+        behind = dict(zip(sorted(relayed), addresses[len(names) + 1 :], strict=True))
         plans = {
             name: NodePlan(
                 folder / "departments" / name,
                 None if name in dialling else address,
                 (databases or {}).get(name, {}),
             )
-            for name, address in zip(names, addresses[1:], strict=True)
+            for name, address in zip(names, addresses[1 : len(names) + 1], strict=True)
         }
         with mock.patch.object(federation_module, "make_root", kept_root):
             local = make_federation(folder / "federation", folder / "out", plans, addresses[0], workers=1)
         members = Members(folder / "logs")
-        operator = Operator(addresses[0], COORDINATOR, local.operator)
-        federation = RealFederation(folder, local, members, operator, made[0])
+        relays = {name: Relay(local.addresses[name], address) for name, address in behind.items()}
+        for relay in relays.values():
+            stack.callback(relay.close)
+        local = replace(local, addresses={**local.addresses, **behind})
+        operator = Operator(local.addresses[COORDINATOR], COORDINATOR, local.operator)
+        federation = RealFederation(folder, local, members, operator, made[0], relays=relays)
+        for name, address in behind.items():
+            federation.configure(name, listen=address)
+        for name, own in (settings or {}).items():
+            federation.configure(name, **own)
         try:
             federation.start(COORDINATOR, *names)
             yield federation

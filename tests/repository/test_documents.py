@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 from tree import PACKAGES, ROOT, documents, files, read
 
-from veilmatch.main import app
+from veilmatch.main import command_line
 from veilmatch.operator import OperatorConfig
 from veilmatch_coordinator.config import CoordinatorConfig
 from veilmatch_node.config import NodeConfig
@@ -20,7 +20,7 @@ from veilmatch_node.config import NodeConfig
 
 def commands(group=None, words=()):
     """Every command of the command line by its words: its options and how many arguments it takes."""
-    group = group or typer.main.get_command(app)
+    group = group or typer.main.get_command(command_line())
     found = {}
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -68,7 +68,7 @@ def test_every_option_is_documented_and_says_what_it_does(words):
     text = "\n".join(read(name) for name in documents() if name.startswith(("README", "docs/")))
     for option in options - {"--help"}:
         assert option in text, f"{' '.join(words)} {option}"
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(command_line())
     for word in words:
         group = group.commands[word]
     assert group.help

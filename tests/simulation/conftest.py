@@ -1,0 +1,35 @@
+"""What all simulated federations of a test process share."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from simulation.people import Spec
+from simulation.world import SAID, Linked, World, simulated
+
+
+@pytest.fixture
+def world_of_its_own(monkeypatch):
+    """Small tables, files that are steps, quiet logs."""
+    with simulated(monkeypatch):
+        yield
+
+
+@pytest.fixture(scope="session")
+def linked():
+    """Federations that have linked, one a shape, for others to begin with."""
+    folder = Path(tempfile.mkdtemp(prefix="simulated-"))
+    made: dict[Spec, Linked] = {}
+
+    def of(spec: Spec) -> Linked:
+        if spec not in made:
+            home = folder / str(len(made))
+            with World(home / "first", spec) as world:
+                assert world.link(spec.mode) == "", SAID.entries
+                world.settle()
+                made[spec] = world.keep(home / "disks")
+        return made[spec]
+
+    yield of
+    shutil.rmtree(folder)
