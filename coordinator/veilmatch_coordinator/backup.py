@@ -11,7 +11,7 @@ from veilmatch_coordinator.queue import State
 from veilmatch_coordinator.store import SCHEMA, CoordinatorStore
 from veilmatch_crypto import IdentityKey
 from veilmatch_evidence.actions import ServiceStarted
-from veilmatch_evidence.log import EvidenceLog
+from veilmatch_evidence.log import EvidenceLog, goes_on_from
 from veilmatch_policy.clock import utc_now
 from veilmatch_transport import load_settings, read_passphrase, read_secret
 from veilmatch_transport.backups import About, restoring, write_backup
@@ -36,7 +36,14 @@ def restore(path: Path, source: Path | None, *, log_lost: bool) -> int:
     config = load_settings(path, CoordinatorConfig)
     unlock = read_passphrase(config.keys.unlock, path.parent)
     identity = IdentityKey.from_bytes(read_secret(config.keys.identity, "identity", unlock))
-    with restoring(source, party=config.name, store=config.store, log=config.log, log_lost=log_lost) as place:
+    with restoring(
+        source,
+        party=config.name,
+        store=config.store,
+        log=config.log,
+        log_lost=log_lost,
+        goes_on_from=goes_on_from,
+    ) as place:
         store = CoordinatorStore(place)
         log = EvidenceLog(config.log, config.name, identity)
         try:

@@ -281,6 +281,21 @@ class EvidenceLog:
         )
 
 
+def goes_on_from(log: Path, earlier: Path) -> bool:
+    """Whether a log's file holds the newest whole record of an earlier copy of it: then also all before it.
+
+    Texts may have been withheld since.  Raises OSError, and ValueError where one of the two is no log.
+    """
+    *whole, _ = earlier.read_bytes().split(b"\n")
+    if not whole:
+        return True
+    record = Record.decode(whole[-1])
+    place = b'"sequence":%d' % record.sequence
+    with log.open("rb") as file:
+        found = (Record.decode(line[:-1]) for line in file if place in line and line.endswith(b"\n"))
+        return any(each.sequence == record.sequence and each.digest == record.digest for each in found)
+
+
 def _write(file: int, line: bytes) -> None:
     """Write all of a line and wait until it is on disk."""
     while line:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from veilmatch_evidence.actions import Decided, ServiceStarted, Started
-from veilmatch_evidence.log import EvidenceLog
+from veilmatch_evidence.log import EvidenceLog, goes_on_from
 from veilmatch_evidence.records import Record
 from veilmatch_node.config import NodeConfig
 from veilmatch_node.prepared import Prepared, prepare
@@ -54,7 +54,14 @@ def restore(path: Path, source: Path | None, *, log_lost: bool) -> Restored:
     """
     prepared = prepare(path)
     config = prepared.config
-    with restoring(source, party=config.name, store=config.store, log=config.log, log_lost=log_lost) as place:
+    with restoring(
+        source,
+        party=config.name,
+        store=config.store,
+        log=config.log,
+        log_lost=log_lost,
+        goes_on_from=goes_on_from,
+    ) as place:
         store = NodeStore(place, prepared.vault)
         log = EvidenceLog(config.log, config.name, prepared.keys.identity)
         try:

@@ -10,7 +10,7 @@ from veilmatch_crypto import IdentityKey
 from veilmatch_evidence import withholding
 from veilmatch_evidence.actions import Closed
 from veilmatch_evidence.errors import LogError
-from veilmatch_evidence.log import EvidenceLog
+from veilmatch_evidence.log import EvidenceLog, goes_on_from
 from veilmatch_evidence.records import verify_record
 
 KEY = IdentityKey.from_bytes(bytes(range(32)))
@@ -171,3 +171,14 @@ def test_a_process_that_opened_the_old_file_notices(clocked):
         other.append(closed(11))
     other.close()
     assert len(clocked.texts()) == 6
+
+
+def test_a_log_goes_on_from_its_earlier_copy_also_without_old_texts(clocked, tmp_path):
+    copy, other = tmp_path / "copy", Clocked(tmp_path / "other.log", 10)
+    copy.write_bytes(clocked.path.read_bytes() + b"torn off")
+    clocked.add(10)
+    clocked.log.withhold(day(8))
+    assert goes_on_from(clocked.path, copy)
+    assert not goes_on_from(copy, clocked.path)
+    assert not goes_on_from(other.path, copy)  # of the same length, and another chain
+    other.log.close()

@@ -58,8 +58,8 @@ def disks(tmp_path_factory):
     places = {
         "store": folder / "store",
         "log": folder / "log",
-        "results": folder / "out" / "supplement",
-        "evidence": folder / "out" / "evidence",
+        "evidence": folder / "out",
+        "results": folder / "out" / "supplement",  # on a disk within that one
         "queue": folder / "queue",
     }
     made = {}
@@ -68,7 +68,7 @@ def disks(tmp_path_factory):
             made[name] = Disk(place)
         yield folder, made
     finally:
-        for disk in made.values():
+        for disk in reversed(made.values()):
             disk.unmount()
 
 
@@ -80,7 +80,10 @@ def machines(disks):
         "tax": {
             "store": str(made["store"].folder / "state.sqlite"),
             "log": str(made["log"].folder / "evidence.log"),
+            "reports": str(folder / "reports" / "tax"),
         },
+        "police": {"reports": str(folder / "reports" / "police")},
+        "social": {"reports": str(folder / "reports" / "social")},
         COORDINATOR: {"store": str(made["queue"].folder / "state.sqlite"), "reconnect_wait": 3},
     }
     with real_federation(folder, dialling=frozenset({"police"}), settings=settings) as federation:

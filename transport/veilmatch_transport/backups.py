@@ -7,7 +7,7 @@ copied last: it has all that the store has.  A store in PostgreSQL is copied by 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,6 @@ class About(BaseModel):
     made: datetime
     store: str  # SHA-256, hex
     log: str
-    log_bytes: int
 
 
 def write_backup(to: Path, *, party: str, store: Path | URL, schema: Schema, log: Path) -> About:
@@ -50,13 +49,12 @@ def write_backup(to: Path, *, party: str, store: Path | URL, schema: Schema, log
         sqlite.copy(engine, unfinished / _STORE)
     finally:
         engine.dispose()
-    size = _copy(log, unfinished / _LOG)
+    _copy(log, unfinished / _LOG)
     about = About(
         party=party,
         made=datetime.now(UTC),
         store=_digest(unfinished / _STORE),
         log=_digest(unfinished / _LOG),
-        log_bytes=size,
     )
     (unfinished / _ABOUT).write_text(about.model_dump_json(indent=2), encoding="utf-8")
     unfinished.rename(to)
@@ -65,11 +63,18 @@ def write_backup(to: Path, *, party: str, store: Path | URL, schema: Schema, log
 
 @contextmanager
 def restoring(
-    source: Path | None, *, party: str, store: Path | URL, log: Path, log_lost: bool
+    source: Path | None,
+    *,
+    party: str,
+    store: Path | URL,
+    log: Path,
+    log_lost: bool,
+    goes_on_from: Callable[[Path, Path], bool],
 ) -> Iterator[Path | URL]:
     """Yield where a restored store is, to be made safe there; it is in its own place when the body has ended.
 
-    ``source`` is a folder of `write_backup`; without one the store was put in its place by other means.  Raises
+    ``source`` is a folder of `write_backup`; without one the store was put in its place by other means.
+    ``goes_on_from`` says whether a log holds all that an earlier copy of it held.  Raises
     SettingsError where the backup is not whole or another party's, where there is a store already, and where the log
     is not the one that goes on from the backup's, or is not there and not said to be lost.
     """
@@ -88,8 +93,8 @@ def restoring(
         raise SettingsError("store: is in PostgreSQL; restore it with pg_restore, then leave --from out")
     if store.exists():
         raise SettingsError(f"{store}: there is a store already; move it away first")
-    about = _about(source, party)
-    if not log_lost and _digest(log, about.log_bytes) != about.log:
+    _require_whole(source, party)
+    if not log_lost and not goes_on_from(log, source / _LOG):
         raise SettingsError(f"{log}: does not go on from the backup's log; take the newest log that there is")
     place = store.with_name(f"{store.name}.restored")
     place.unlink(missing_ok=True)
@@ -108,8 +113,8 @@ def restoring(
         place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
 
 
-def _about(source: Path, party: str) -> About:
-    """Read what a backup says of itself, and hold its files against it."""
+def _require_whole(source: Path, party: str) -> None:
+    """Hold a backup's files against what it says of itself.  Raises SettingsError."""
     try:
         about = About.model_validate_json(read_file(source / _ABOUT))
     except ValidationError:
@@ -121,21 +126,16 @@ def _about(source: Path, party: str) -> About:
     for name, digest in ((_STORE, about.store), (_LOG, about.log)):
         if _digest(source / name) != digest:
             raise SettingsError(f"{source / name}: is not what was backed up; take another backup")
-    return about
 
 
-def _digest(path: Path, size: int | None = None) -> str:
-    """SHA-256 of a file, or of its first ``size`` bytes, hex."""
-    digest, left = hashlib.sha256(), path.stat().st_size if size is None else size
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, hex."""
     with path.open("rb") as file:
-        while piece := file.read(min(left, 1 << 20)):
-            digest.update(piece)
-            left -= len(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _copy(path: Path, to: Path) -> int:
-    """Copy a file, for its owner only, to the disk; its size.  A record that is being written may be cut off."""
+def _copy(path: Path, to: Path) -> None:
+    """Copy a file, for its owner only, to the disk.  A record that is being written may be cut off."""
     with (
         path.open("rb") as source,
         os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as target,
@@ -143,4 +143,3 @@ def _copy(path: Path, to: Path) -> int:
         shutil.copyfileobj(source, target)
         target.flush()
         os.fsync(target.fileno())
-        return target.tell()

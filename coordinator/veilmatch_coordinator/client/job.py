@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from veilmatch_coordinator.client.line import Line, Parts
 from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_policy.approvals import SignedDecision
@@ -63,12 +65,17 @@ class PrepareTask:
         delivery = job_pb2.DraftDelivery(draft=draft, decisions=decisions)
         self._line.send(node_pb2.CoordinatorMessage(draft=delivery))
         given = self._line.receive("job_keys").job_keys
-        keys = PartyKeys(
-            name=self._line.name,
-            agreement=given.agreement.hex(),
-            paillier=given.paillier.hex(),
-            signature=given.signature.hex(),
-        )
+        try:
+            keys = PartyKeys(
+                name=self._line.name,
+                agreement=given.agreement.hex(),
+                paillier=given.paillier.hex(),
+                signature=given.signature.hex(),
+            )
+        except ValidationError:
+            raise NodeFailedError(
+                f"{self._line.name}: gives a key of another length; check its release"
+            ) from None
         return Given(keys, [(each.statement, each.signature) for each in given.approvals])
 
     def accept(self, manifest: bytes) -> bytes:

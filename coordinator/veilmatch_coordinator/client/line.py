@@ -6,6 +6,7 @@ from typing import Protocol
 
 from veilmatch_coordinator.errors import ApprovalNeededError, NodeFailedError, NodeLostError
 from veilmatch_transport import Code, PeerError, PeerUnavailableError, StreamEnded, WorkStream
+from veilmatch_transport.errors import one_line
 from veilmatch_wire.v1 import node_pb2
 
 Stream = WorkStream[node_pb2.CoordinatorMessage, node_pb2.NodeMessage]
@@ -59,7 +60,7 @@ class Line:
             self._nodes.release(self._stream)
         if body == "refused":
             code = Code(message.refused.code) if message.refused.code in set(Code) else Code.INTERNAL
-            text = f"{self.name}: {message.refused.text}"
+            text = f"{self.name}: {one_line(message.refused.text)}"
             if code is Code.APPROVAL_NEEDED:
                 raise ApprovalNeededError(text)
             raise NodeFailedError(text, _EXIT_CODES.get(code, 5))

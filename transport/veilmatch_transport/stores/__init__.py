@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, InstanceOf
 from sqlalchemy import URL, Connection, Engine, Table, event, make_url
-from sqlalchemy.dialects import postgresql as _postgresql
-from sqlalchemy.dialects import sqlite as _sqlite
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.exc import ArgumentError
 
 from veilmatch_transport.settings import SettingsError
@@ -21,10 +20,6 @@ from veilmatch_transport.stores import sqlite
 from veilmatch_transport.stores.schema import Schema, bring_up, require_current
 
 _POSTGRESQL = ("postgresql", "postgres")  # schemes, as libpq has them
-_INSERTS: dict[str, Callable[[Table], _sqlite.Insert | _postgresql.Insert]] = {
-    "sqlite": _sqlite.insert,
-    "postgresql": _postgresql.insert,
-}
 
 
 def _address(written: object) -> object:
@@ -101,7 +96,7 @@ def measure(engine: Engine, told: Callable[[float], None]) -> None:
 
 def upsert(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     """Insert a row, or replace the columns that it names in the row of the same primary key."""
-    statement = _INSERTS[connection.dialect.name](table).values(row)
+    statement = _insert(connection, table).values(row)
     key = [column.name for column in table.primary_key]
     newer = {name: statement.excluded[name] for name in row if name not in key}
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=newer))
@@ -109,9 +104,18 @@ def upsert(connection: Connection, table: Table, row: dict[str, Any]) -> None:
 
 def insert_once(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     """Insert a row unless there is one of the same primary key; that one stays as it is."""
-    statement = _INSERTS[connection.dialect.name](table).values(row)
+    statement = _insert(connection, table).values(row)
     key = [column.name for column in table.primary_key]
     connection.execute(statement.on_conflict_do_nothing(index_elements=key))
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    """The insert of a connection's database, which knows what to do about a row that is there."""
+    if connection.dialect.name == "sqlite":
+        return Insert(table)
+    from sqlalchemy.dialects.postgresql import Insert as Other  # noqa: PLC0415  as below
+
+    return Other(table)
 
 
 def _kind(address: Path | URL) -> Any:
