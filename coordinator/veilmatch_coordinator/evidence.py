@@ -24,6 +24,7 @@ from veilmatch_policy import canonical
 from veilmatch_policy.approvals import approved_content
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch, signed_statement
+from veilmatch_policy.manifest import Draft, Manifest
 from veilmatch_policy.policy import Policy
 
 _FIRST = frozenset(
@@ -99,6 +100,10 @@ class JobEvidence:
             (package.APPROVALS, canonical.encode(approvals)),
         ):
             self._writer.put(name, data)
+        self._writer.sync()
+
+    # A chunk's files are not waited for: where a power cut takes one, the job has ended with it, and what cannot be
+    # multiplied any more is left out.  All are on disk before `report` says that there are results.
 
     def contribution(self, name: str, outcome: int, chunk: int, ciphertexts: bytes, signature: bytes) -> None:
         """Keep a contribution with its maker's signature over its digest."""
@@ -120,35 +125,46 @@ class JobEvidence:
 
     def report(self, results: Sequence[Mapping[str, object]]) -> None:
         """Keep the coordinator's copies of the results, which say nothing about matches but what policies reveal."""
+        self._writer.sync()
         copies = [{"manifest_sha256": self._name.manifest, **result} for result in results]
         text = json.dumps(copies, ensure_ascii=False, sort_keys=True, indent=2)
         self._writer.put(package.REPORT, f"{text}\n".encode())
+        self._writer.sync()
 
     def recorded(self, name: str, lines: bytes) -> None:
-        """Keep what a node recorded of the job; nothing where it never started there."""
-        if lines:
-            with self._writing:
-                self._writer.drop(package.log_name(name))  # where a node was asked again
-                self._writer.put(package.log_name(name), lines)
+        """Keep what a node recorded of the job; nothing where it never started there, or the evidence is signed."""
+        if lines and not self._writer.finished:
+            self._writer.drop(package.log_name(name))  # where a node was asked again
+            self._writer.put(package.log_name(name), lines)
 
     def finish(self, coordinator: str) -> None:
         """Close the coordinator's own records, sign the list of files, and put the folder where auditors look.
 
         Also of a job that ended without a result.  Of one that ended before any node had its manifest nothing
-        is left.
+        is left.  Where that was cut short, the next one goes on: what is signed only takes its place.
         """
-        if self._writer.files >= _FIRST:
-            self._log.append(Closed(**self._of()))
-            self._writer.drop(package.log_name(coordinator))
-            self._writer.put(package.log_name(coordinator), self._log.of_job(self._name.job))
-            status: package.Status = "complete" if package.REPORT in self._writer.files else "ended"
-            self._writer.finish(self._identity, self._trust(), status)
+        if self._writer.finished or self._writer.files >= _FIRST:
             self._finished.parent.mkdir(parents=True, exist_ok=True)
-            self._unfinished.rename(self._finished)
+            if not self._writer.finished:
+                self._sign(coordinator)
+            self._writer.publish(self._finished)
         else:
             shutil.rmtree(self._unfinished)
         with suppress(OSError):  # others are in it
             self._unfinished.parent.rmdir()
+
+    def _sign(self, coordinator: str) -> None:
+        draft = Manifest.draft_of((self._unfinished / package.MANIFEST).read_bytes())
+        self._log.append(Closed(**self._of()))
+        self._writer.drop(package.log_name(coordinator))
+        self._writer.put(package.log_name(coordinator), self._log.of_job(self._name.job))
+        self._writer.drop_partial({outcome.index: outcome.contributors for outcome in draft.outcomes})
+        self._writer.finish(self._identity, self._trust(), self._status(draft))
+
+    def _status(self, draft: Draft) -> package.Status:
+        """Of a complete job nothing may be missing: who could not be told of its end leaves it without its records."""
+        needed = {package.REPORT, *map(package.log_name, draft.participants)}
+        return "complete" if self._writer.files >= needed else "ended"
 
     def _trust(self) -> package.Trust:
         """Whether one machine approved in the name of all officers."""

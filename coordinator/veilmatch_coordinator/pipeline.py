@@ -176,15 +176,16 @@ class Pipeline:
         """Bring the recipient every product; where its line is lost, all of them again to its next task."""
         patience = self._patience()
         while True:
-            opened = self._opened
+            lost = threading.Event()
             try:
                 in_parallel(
-                    {"send": partial(self._send, recipient), "follow": partial(self._follow, recipient)},
-                    on_failure=partial(_break_off, recipient),
+                    {
+                        "send": partial(self._send, recipient, lost),
+                        "follow": partial(self._follow, recipient, patience),
+                    },
+                    on_failure=partial(self._break_off, recipient, lost),
                 )
             except NodeLostError as error:
-                if self._opened > opened:
-                    patience.progress()
                 patience.wait(error)
             else:
                 return recipient
@@ -193,11 +194,19 @@ class Pipeline:
                 raise JobError("job: its recipient says that it is over; check its release")
             recipient = asked[0]
 
-    def _send(self, recipient: OpenTask) -> None:
+    def _send(self, recipient: OpenTask, lost: threading.Event) -> None:
         for number, place in enumerate(self._combiner.places):
-            recipient.send_combined(*place, self._products.take(number))
+            product = self._products.take(number, lambda: not lost.is_set())
+            if product is None:
+                return
+            recipient.send_combined(*place, product)
 
-    def _follow(self, recipient: OpenTask) -> None:
+    def _break_off(self, recipient: OpenTask, lost: threading.Event, _error: BaseException) -> None:
+        lost.set()
+        self._products.wake()
+        recipient.break_off()
+
+    def _follow(self, recipient: OpenTask, patience: Patience) -> None:
         name = self._manifest.draft.recipient
         people = self._combiner.chunks
         total = people[-1].stop * len(self._combiner.outcomes)
@@ -206,7 +215,9 @@ class Pipeline:
             if recipient.opened() != place:
                 raise JobError(f"job: {name} opened a chunk out of order; check its release")
             done += people[place[1]].stop - people[place[1]].start
+            patience.heard()
             if number >= self._opened:
+                patience.progress()
                 self._opened = number + 1
                 self._progress("open", name, done, total)
 
@@ -298,10 +309,6 @@ class Pipeline:
         # 4.7: on disk before it leaves.
         self._products.put(StoredChunk(combined.blank, combined.product))
         self.seconds["combine"] += time.monotonic() - started
-
-
-def _break_off(task: OpenTask, _error: BaseException) -> None:
-    task.break_off()
 
 
 def _slots(bitmap: bytes, padded: int) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ same bytes (protocol.md, 4.7).
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from veilmatch_coordinator.gathering import Place
 from veilmatch_coordinator.store import CoordinatorStore, StoredChunk
@@ -29,16 +29,24 @@ class Products:
             self._made += 1
             self._changed.notify_all()
 
-    def take(self, number: int) -> bytes:
+    def take(self, number: int, wanted: Callable[[], bool]) -> bytes | None:
         """Return the product of a place by its number in the order; waits until it is there.
 
-        Raises whatever ``fail`` was given.
+        None where it is not ``wanted`` any more, which is asked after each ``wake``.  Raises whatever ``fail``
+        was given.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or number < self._made)
+            self._changed.wait_for(lambda: self._failure is not None or not wanted() or number < self._made)
             if self._failure is not None:
                 raise self._failure
+            if not wanted():
+                return None
         return self._store.product(self._digest, *self._places[number])
+
+    def wake(self) -> None:
+        """Have whoever waits look again whether it still wants to."""
+        with self._changed:
+            self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
         """Wake whoever waits with this error; the first one stays."""

@@ -85,6 +85,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             evidence=config.evidence,
             log=log,
             limits=config.limits(),
+            reconnect_wait=config.reconnect_wait,
             metrics=metrics,
         )
         stack.callback(office.stop)

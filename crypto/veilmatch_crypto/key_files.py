@@ -25,10 +25,11 @@ from veilmatch_crypto.vault import Vault
 KeyUse = Literal["identity", "sealing", "store", "officer", "root", "tls"]
 
 _HEADER: Final = "veilmatch key file, version 1"
+# The largest secret is a TLS key's PEM; a group without an end would take a hundred times the file's memory.
 _FILE: Final = re.compile(
     rf"{_HEADER}\nuse: (?P<use>[a-z]+)\n"
     r"scrypt: n=(?P<n>[1-9]\d{0,9}), r=(?P<r>[1-9]\d{0,3}), p=(?P<p>[1-9]\d{0,3})\n"
-    r"salt: (?P<salt>[0-9a-f]{32})\nlocked: (?P<locked>(?:[0-9a-f]{2})+)\n"
+    r"salt: (?P<salt>[0-9a-f]{32})\nlocked: (?P<locked>(?:[0-9a-f]{2}){1,8192})\n"
 )
 _SHORTEST: Final = 12  # characters: whoever has the file can try passphrases without limit
 _SALT: Final = 16  # bytes: NIST SP 800-132, 5.1

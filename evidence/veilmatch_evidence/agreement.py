@@ -56,6 +56,7 @@ def check_agreement(evidence: JobEvidence) -> None:
     _check_presented(evidence, manifest)
     if evidence.complete:
         _check_whole(evidence, manifest)
+    if REPORT in evidence.package:
         _check_report(evidence, manifest)
 
 

@@ -103,7 +103,7 @@ class JobEvidence:
 
     @property
     def complete(self) -> bool:
-        """Whether the coordinator says that there are results: then nothing may be missing."""
+        """Whether the coordinator says that there are results and that everybody's records are: then nothing is missing."""
         return self.package.index.status == "complete"
 
     @property
@@ -233,5 +233,3 @@ def _require_names(evidence: JobEvidence) -> None:
     if evidence.complete:
         for name in sorted(expected - set(package.index.files)):
             raise package.refused(name, "is missing, and the job is said to be complete")
-    elif REPORT in package:
-        raise package.refused(REPORT, "is a report of results, and the job is said to have ended without")

@@ -11,19 +11,22 @@ private key.
     contributions/NAME/O-C.bin, B/O-C.bin, product/O-C.bin    ciphertexts by outcome and chunk
     digests.json                      their makers' signatures: [{"file", "sha256", "signature"}]
     logs/NAME.jsonl                   what each party recorded of the job
-    report.json                       the coordinator's copies of the results of a job that is complete
+    report.json                       the coordinator's copies of the results of a job that gave some
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from veilmatch_crypto import IdentityKey, encode_tuple
+from veilmatch_evidence.withholding import sync_folder
 from veilmatch_policy import canonical
 
 INDEX: Final = "index.json"
@@ -40,9 +43,10 @@ REPORT: Final = "report.json"
 
 _JOURNAL = "journal"  # while the folder is filled
 _LAST = frozenset({DIGESTS, INDEX, INDEX_SIGNATURE})  # written when all others are there
+_SYNCS = 16  # at once: a file system puts those that wait for its journal on disk together
 
 Trust = Literal["one-machine", "federation"]  # whether one person ran all parties, or each its own
-Status = Literal["complete", "ended"]  # whether there are results
+Status = Literal["complete", "ended"]  # whether there are results, and every party's records of how they came about
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
@@ -107,31 +111,39 @@ class PackageWriter:
 
     Every method raises OSError where the disk does not take a file, FileExistsError where it is there already:
     evidence is written once.  Until ``finish`` a journal in the folder says which files are whole, and who
-    signed them: after a crash ``resume`` goes on from there.
+    signed them: after a crash ``resume`` goes on from there.  What was written survives a power cut from ``sync``
+    on; of a file that did not, ``resume`` finds another hash than the journal's, and nothing of it stays.
     """
 
     def __init__(self, folder: Path, job: str) -> None:
         """Make the folder, readable by its owner only; ``job`` is the job's name, 32 hex digits."""
+        self._begin(folder, job)
+        folder.mkdir(parents=True, mode=0o700)
+
+    def _begin(self, folder: Path, job: str) -> None:
         self._folder = folder
         self._job = job
         self._files: dict[str, str] = {}
-        self._digests: list[Digest] = []
-        folder.mkdir(parents=True, mode=0o700)
+        self._digests: dict[str, Digest] = {}
+        self._unsynced: set[str] = set()
+        self.finished = False
+        """Whether the index is signed: nothing comes after, and all that is left is to `publish`."""
 
     @classmethod
     def resume(cls, folder: Path, job: str) -> Self:
-        """Take up a folder that was not finished; what was not written to its end is removed."""
+        """Take up a folder that was not published; what was not written to its end is removed."""
         self = cls.__new__(cls)
-        self._folder, self._job, self._files, self._digests = folder, job, {}, []
+        self._begin(folder, job)
+        if (folder / INDEX_SIGNATURE).exists() and not (folder / _JOURNAL).exists():
+            self.finished = True
+            return self
         for line in _lines(folder / _JOURNAL):
             entry = Digest.model_construct(**json.loads(line))
             path = folder / entry.file
             if entry.file in _LAST or not path.is_file():
                 continue
             if hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256:
-                self._files[entry.file] = entry.sha256
-                if entry.signature:
-                    self._digests.append(entry)
+                self._take(entry)
         for path in [path for path in folder.rglob("*") if path.is_file()]:
             name = path.relative_to(folder).as_posix()
             if name != _JOURNAL and name not in self._files:
@@ -147,22 +159,53 @@ class PackageWriter:
         """Keep a file under one of the names above, with its maker's signature (hex).  Returns its SHA-256, hex."""
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            file.write(data)
-        digest = Digest.model_construct(
+        entry = Digest.model_construct(
             file=name, sha256=hashlib.sha256(data).hexdigest(), signature=signature
         )
-        with (self._folder / _JOURNAL).open("ab") as journal:
-            journal.write(canonical.encode(digest.model_dump()) + b"\n")
-        self._files[name] = digest.sha256
-        if signature:
-            self._digests.append(digest)
-        return digest.sha256
+        file = path.open("xb")
+        try:
+            with file:
+                file.write(data)
+            _append(self._folder / _JOURNAL, canonical.encode(entry.model_dump()) + b"\n")
+        except OSError:
+            path.unlink()  # what the index does not list must not lie there
+            raise
+        self._take(entry)
+        return entry.sha256
+
+    def _take(self, entry: Digest) -> None:
+        self._files[entry.file] = entry.sha256
+        self._unsynced.add(entry.file)
+        if entry.signature:
+            self._digests[entry.file] = entry
 
     def drop(self, name: str) -> None:
-        """Remove a file that is to be written anew; nothing where it is not there."""
-        if self._files.pop(name, None) is not None:
+        """Remove a file; nothing where it is not there."""
+        if name in self._files:
             (self._folder / name).unlink()
+            del self._files[name]
+            self._unsynced.discard(name)
+            self._digests.pop(name, None)
+
+    def drop_partial(self, contributors: Mapping[int, Sequence[str]]) -> None:
+        """Remove B and the product of every chunk of which not all is there, as after a crash between two files.
+
+        ``contributors`` are by outcome.  What cannot be multiplied again shows nothing.
+        """
+        for outcome, chunk in set(self._combined()):
+            pair = blank_name(outcome, chunk), product_name(outcome, chunk)
+            factors = (contribution_name(party, outcome, chunk) for party in contributors[outcome])
+            if not self._files.keys() >= {*pair, *factors}:
+                for name in pair:
+                    self.drop(name)
+
+    def _combined(self) -> Iterator[tuple[int, int]]:
+        """(outcome, chunk) of every B and every product that is there."""
+        for name in self._files:
+            kind, _, rest = name.partition("/")
+            if kind in {"B", "product"}:
+                outcome, chunk = rest.removesuffix(".bin").split("-")
+                yield int(outcome), int(chunk)
 
     def contribution(self, party: str, outcome: int, chunk: int, ciphertexts: bytes, signature: bytes) -> str:
         """Keep a contribution with its maker's signature.  Returns its SHA-256, hex."""
@@ -177,21 +220,65 @@ class PackageWriter:
             self._chunk(product_name(outcome, chunk), product, signature),
         )
 
+    def sync(self) -> None:
+        """Have all that was written so far survive a power cut."""
+        names = [*self._unsynced, _JOURNAL]
+        paths = [self._folder / name for name in names]
+        with ThreadPoolExecutor(_SYNCS, thread_name_prefix="evidence") as pool:
+            list(pool.map(_sync_file, paths))
+        for folder in {self._folder, *self._folder.parents[:2], *(path.parent for path in paths)}:
+            sync_folder(folder)
+        self._unsynced.clear()
+
     def finish(self, identity: IdentityKey, trust: Trust, status: Status) -> None:
         """Write the list of signatures, then the index and the coordinator's signature: nothing comes after."""
-        self.put(DIGESTS, canonical.encode([digest.model_dump() for digest in self._digests]))
+        self.put(DIGESTS, canonical.encode([entry.model_dump() for entry in self._digests.values()]))
         index = Index(job=self._job, trust=trust, status=status, files=self._files).encode()
         self.put(INDEX, index)
         self.put(INDEX_SIGNATURE, identity.sign(signed_index(index)).hex().encode())
+        self.sync()
         (self._folder / _JOURNAL).unlink()
+        sync_folder(self._folder)
+        self.finished = True
+
+    def publish(self, path: Path) -> None:
+        """Give the finished folder its place, in one step that survives a power cut.
+
+        Its new parent is there.
+        """
+        self._folder.rename(path)
+        for folder in (*path.parents[:3], self._folder.parent):  # the first job makes them
+            sync_folder(folder)
 
     def _chunk(self, name: str, data: bytes, signature: bytes) -> str:
         return self.put(name, data, signature.hex())
 
 
 def _lines(journal: Path) -> list[bytes]:
-    """The whole lines of a journal: a crash may have cut the last one off."""
+    """The whole lines of a journal; of one that a crash cut off nothing stays."""
     if not journal.exists():
         return []
-    *whole, _ = journal.read_bytes().split(b"\n")
+    data = journal.read_bytes()
+    *whole, rest = data.split(b"\n")
+    os.truncate(journal, len(data) - len(rest))
     return whole
+
+
+def _append(journal: Path, line: bytes) -> None:
+    """Add a line, or nothing of it where the disk does not take it all."""
+    with journal.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            while line:
+                line = line[file.write(line) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from veilmatch_evidence.actions import (
+    Action,
     Closed,
     Contributed,
     Dealt,
@@ -47,11 +48,10 @@ class JobLog:
         self._log = log
 
     def on_record(self, manifest: Manifest) -> OnRecord:
-        """Return what the log holds of a job: what is done again is not written down again."""
+        """Return what the log holds of a manifest: what is done again is not written down again."""
         known = OnRecord()
-        for line in self._log.of_job(manifest.draft.job).splitlines():
-            said = Record.decode(line).read()
-            match None if said is None else said[1]:
+        for action in self._said(manifest.draft.job, manifest.digest):
+            match action:
                 case Contributed(outcome=outcome, chunk=chunk):
                     known.contributed.add((outcome, chunk))
                 case Presented(policy=policy):
@@ -61,6 +61,19 @@ class JobLog:
                 case Delivered(policy=name):
                     known.delivered.add(name)
         return known
+
+    def has_started(self, job: str) -> bool:
+        """Whether the log holds that a manifest of this job's name started here."""
+        return any(isinstance(action, Started) for action in self._said(job, None))
+
+    def _said(self, job: str, manifest: bytes | None) -> Iterator[Action]:
+        """Yield what the log holds of a job, or of one manifest of it."""
+        for line in self._log.of_job(job).splitlines():
+            said = Record.decode(line).read()
+            if said is None or getattr(said[1], "job", None) != job:
+                continue
+            if manifest is None or getattr(said[1], "manifest", None) == manifest.hex():
+                yield said[1]
 
     def started(self, started: Started) -> None:
         """By what right a manifest starts here, and what its budgets have lost."""
@@ -95,8 +108,9 @@ class JobLog:
         )
 
     def closed(self, job: str, manifest: bytes) -> bytes:
-        """A job is erased; all that this log holds of it (EvidenceLog.of_job)."""
-        self._log.append(Closed(job=job, manifest=manifest.hex()))
+        """A job is erased, which is written down once; all that this log holds of it (EvidenceLog.of_job)."""
+        if not any(isinstance(action, Closed) for action in self._said(job, manifest)):
+            self._log.append(Closed(job=job, manifest=manifest.hex()))
         return self._log.of_job(job)
 
     def seen(self, head: Head) -> None:

@@ -9,6 +9,7 @@ lives with whom, deal or open.  No network: the service carries the bytes.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from veilmatch_node.opening import Opening
 from veilmatch_node.people import SlotTable
 from veilmatch_node.recipient import Recipient
 from veilmatch_node.report import Report
+from veilmatch_node.results import write_files
 from veilmatch_node.rights import Right, Rights
 from veilmatch_node.states import State
 from veilmatch_node.store import NodeStore, StoredChunk, StoredEpoch, StoredJob
@@ -209,8 +211,14 @@ class NodeJobs:
             yield SignedChunk(outcome, chunk, kept.ciphertexts, kept.signature)
 
     def delivered(self, digest: bytes) -> bool:
-        """Whether this recipient wrote a job's results, and the coordinator did not hear of it."""
+        """Whether this recipient has a job's results, and the coordinator did not hear of it."""
         return self._store.state(digest) is State.DELIVERED
+
+    def write_results(self, folder: Path) -> None:
+        """Write delivered results whose files a crash left out."""
+        for digest, results in self._store.to_write().items():
+            write_files(folder, results)
+            self._store.written(digest)
 
     def begin_opening(self, digest: bytes) -> Opening:
         """Begin the recipient's part in a started manifest, or take it up again where its line was lost.
@@ -225,10 +233,10 @@ class NodeJobs:
         stored = self._store.epoch(bytes.fromhex(manifest.draft.epoch))
         if stored is None:  # a linkage meanwhile erased whose slots these are
             raise JobRefusedError("job", "its epoch is not this node's newest", "submit it again")
+        self._store.move(digest, State.OPENING)
         turn = self._newest.take(digest)
-        before = self._store.move(digest, State.OPENING)
         recipient = Recipient(manifest, agreement=secrets.agreement, key=secrets.paillier, answers=answers)
-        known = self.log.on_record(manifest) if before is State.OPENING else OnRecord()
+        known = self.log.on_record(manifest)
         return Opening(
             manifest,
             recipient,
@@ -299,17 +307,18 @@ class NodeJobs:
 
     def close_expired(self) -> None:
         """Erase jobs that nobody closed and whose manifests have expired."""
-        self._store.close_expired(self._clock())
+        for data in self._store.close_expired(self._clock()):
+            digest = Manifest.digest_of(data)
+            self._newest.end(digest)
+            self.log.closed(Manifest.job_of(data), digest)
 
     def close(self, digest: bytes) -> bytes:
         """Erase a job's keys, answers and ciphertexts; what this node recorded of it, for the evidence."""
-        job = self._store.job(digest)
+        self._newest.end(digest)
         self._store.close_job(digest)
-        self._newest.forget(digest)
-        if job is None:
-            return b""
-        name = Manifest.job_of(job.manifest)
-        return self.log.closed(name, digest)
+        manifest = self._store.manifest(digest)
+        # Also of a job that was closed before: the answer may have been lost.
+        return b"" if manifest is None else self.log.closed(Manifest.job_of(manifest), digest)
 
     def require_still(self, manifest: Manifest) -> None:
         """Raise RuleError where an approval that a job rests on was revoked while it ran."""
@@ -358,6 +367,8 @@ class NodeJobs:
     def _start(self, prepared: "PreparedJob", data: bytes, tell_owner: Callable[[Report], None]) -> Manifest:
         manifest = open_manifest(data, prepared.draft, prepared.plan, self._directory, prepared.keys)
         key = manifest.paillier()  # refuses a key that has not the form of 4.1
+        if self.log.has_started(manifest.draft.job):
+            raise JobRefusedError("job", "another manifest of its name ran here", "submit it again")
         # On disk and on record before the first row is read.
         self.log.started(self._rights.debit(manifest, prepared.rights, prepared.task))
         answers = answer(

@@ -28,10 +28,13 @@ class Newest:
                 before.over = True
         return turn
 
-    def forget(self, what: bytes) -> None:
-        """Nobody begins this task any more."""
+    def end(self, what: bytes) -> None:
+        """End whoever is at a task, at the next step, and forget it; waits for a step under way."""
         with self._changing:
-            self._turns.pop(what, None)
+            turn = self._turns.pop(what, None)
+        if turn is not None:
+            with turn.lock:
+                turn.over = True
 
 
 class Turn:
@@ -43,8 +46,13 @@ class Turn:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Do a step that nobody else does meanwhile.  Raises JobRefusedError where the task was asked again since."""
+        """Do a step that nobody else does meanwhile.
+
+        Raises JobRefusedError where the task was asked again since, or the job was closed.
+        """
         with self.lock:
             if self.over:
-                raise JobRefusedError("job", "was asked again on a newer stream", "look at that one")
+                raise JobRefusedError(
+                    "job", "is closed, or was asked again on a newer stream", "look at that"
+                )
             yield

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from veilmatch_crypto import CryptoError
+from veilmatch_crypto import CiphertextError, CryptoError
 from veilmatch_node.job_log import JobLog, OnRecord
 from veilmatch_node.newest import Turn
 from veilmatch_node.people import SlotTable
 from veilmatch_node.recipient import Eligible, Recipient
-from veilmatch_node.results import Found, JobFigures, write_result
+from veilmatch_node.results import Found, JobFigures, encode_files, result_files, write_files
 from veilmatch_node.states import State
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.manifest import Manifest
@@ -59,12 +59,13 @@ class Opening:
     def admit(self, outcome: int, chunk: int, product: bytes) -> None:
         """Take a product that is to be decrypted.
 
-        Raises CiphertextError, and JobRefusedError where another one came at its place before.
+        Raises CiphertextError, also where another one came at its place before.
         """
         with self.turn.step():
             self.recipient.admit(outcome, chunk, product)
             sha256 = hashlib.sha256(product).digest()
-            self.store.take_product(self.manifest.digest, outcome, chunk, sha256)
+            if not self.store.take_product(self.manifest.digest, outcome, chunk, sha256):
+                raise CiphertextError("a product came that is not the one of before")
 
     def take(self, outcome: int, chunk: int, product: bytes, words: NDArray[np.uint64]) -> None:
         """Read a decrypted product.  Raises CheckError where a check slot is wrong."""
@@ -87,13 +88,29 @@ class Opening:
     def deliver(
         self, folder: Path, results: Mapping[int, Eligible], figures: JobFigures, households: int | None
     ) -> None:
-        """Write the results, by the policy's number, for this department; on record before, once a manifest."""
+        """Write the results, by the policy's number, for this department; on record before, once a manifest.
+
+        Raises RuleError where an approval was revoked, JobRefusedError where the job is over, or ``figures`` are
+        not complete.
+        """
+        self.require_still(self.manifest)
         manifest = self.manifest
+        files = [
+            result_files(
+                manifest,
+                manifest.policies[number],
+                Found(self.people.identifiers(eligible.slots), eligible.labels),
+                figures,
+                households,
+            )
+            for number, eligible in results.items()
+        ]
         with self.turn.step():
-            for number, eligible in results.items():
-                policy = manifest.policies[number]
-                if policy.name not in self.known.delivered:
+            self.store.require(manifest.digest, State.DELIVERED)
+            for number in results:
+                if manifest.policies[number].name not in self.known.delivered:
                     self.log.delivered(manifest, number)
-                found = Found(self.people.identifiers(eligible.slots), eligible.labels)
-                write_result(folder, manifest, policy, found, figures, households)
-            self.store.move(manifest.digest, State.DELIVERED)
+            written = encode_files(files)
+            self.store.deliver(manifest.digest, written)  # from here on a crash leaves nothing out
+            write_files(folder, written)
+            self.store.written(manifest.digest)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -59,23 +59,30 @@ class Found:
         return rows
 
 
-def write_result(
-    folder: Path,
+class ResultFiles(NamedTuple):
+    """The texts of a policy's two files."""
+
+    policy: str
+    result: str
+    eligible: str
+
+    def __repr__(self) -> str:
+        return f"ResultFiles({self.policy})"
+
+
+def result_files(
     manifest: Manifest,
     policy: Policy,
     found: Found,
     figures: JobFigures,
     households: int | None,
-) -> None:
-    """Write ``FOLDER/POLICY/result.json``, then ``eligible.csv``, of a policy that reveals members.
+) -> ResultFiles:
+    """Make the files of a policy that reveals members.
 
-    ``households`` is how many the job had, None where none was asked about.  The list of people is written
-    last and an earlier run's is removed first: where there is one, ``result.json`` beside it is of the
-    same run.  Raises JobRefusedError, before anything is written, for figures that are not complete.
+    ``households`` is how many the job had, None where none was asked about.  Raises JobRefusedError for figures
+    that are not complete.
     """
     _check(figures, manifest.draft.participants)
-    place = folder / policy.name
-    place.mkdir(parents=True, exist_ok=True)
     rows = io.StringIO(newline="")
     # Not Arrow's writer: it puts quotation marks around every text, and people open this file by hand.
     names = ["id"] if found.labels is None else ["id", "household"]
@@ -91,9 +98,27 @@ def write_result(
         households=households,
         found={"eligible": found.eligible},
     )
-    (place / ELIGIBLE).unlink(missing_ok=True)
-    write_whole(place / RESULT, (json.dumps(result, ensure_ascii=False, indent=2) + "\n").encode())
-    write_whole(place / ELIGIBLE, rows.getvalue().encode())
+    document = json.dumps(result, ensure_ascii=False, indent=2) + "\n"
+    return ResultFiles(policy.name, document, rows.getvalue())
+
+
+def encode_files(files: Sequence[ResultFiles]) -> bytes:
+    """Serialise the files of a job, for the store."""
+    return json.dumps([each._asdict() for each in files], ensure_ascii=False).encode()
+
+
+def write_files(folder: Path, encoded: bytes) -> None:
+    """Write ``FOLDER/POLICY/result.json``, then ``eligible.csv``, of each policy of what `encode_files` gave.
+
+    The list of people is written last and an earlier run's is removed first: where there is one, ``result.json``
+    beside it is of the same run.
+    """
+    for each in (ResultFiles(**fields) for fields in json.loads(encoded)):
+        place = folder / each.policy
+        place.mkdir(parents=True, exist_ok=True)
+        (place / ELIGIBLE).unlink(missing_ok=True)
+        write_whole(place / RESULT, each.result.encode())
+        write_whole(place / ELIGIBLE, each.eligible.encode())
 
 
 def _check(figures: JobFigures, participants: Sequence[str]) -> None:

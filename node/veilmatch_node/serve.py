@@ -112,6 +112,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             rights=rights,
             log=JobLog(log),
         )
+        jobs.write_results(config.results)
         stack.enter_context(_erasing(jobs))
         linkage = NodeLinkage(
             config.name, keys=keys, directory=directory, store=store, data=data, modes=config.linkage

@@ -6,6 +6,7 @@ The steps for each table are: text cells (files.py, databases/), identifiers to 
 catalog says so (here).
 """
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -121,6 +122,8 @@ def load(
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
+    # DuckDB opens a file as it starts, and aborts the process where no descriptor is left: this raises OSError.
+    os.close(os.open(os.devnull, os.O_RDONLY))
     connection = duckdb.connect(":memory:")
     for setting, value in {
         "threads": "1",  # several nodes share a machine; a department's tables are small for DuckDB

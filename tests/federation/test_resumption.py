@@ -1,115 +1,32 @@
 """A party whose line is lost is asked again, and everything that comes again is the same; each step is done once."""
 
-from collections import Counter
-from types import SimpleNamespace
+import time
 
 import pytest
-from fakes.federation import COORDINATOR, Federation, Given, csv_text, tap_on
+from fakes.federation import tap_on
+from federation.resumed_world import (
+    CHUNKS,
+    CIRCUIT,
+    ELIGIBLE,
+    LINEAR,
+    cut_at,
+    finished,
+    once,
+    said,
+    several_chunks,
+)
 
-from veilmatch_coordinator import drafting
-from veilmatch_coordinator import slots as slots_module
 from veilmatch_coordinator.errors import CoordinatorError, NodeFailedError
-from veilmatch_evidence.actions import Contributed, Delivered, Opened, Presented, Received
-from veilmatch_evidence.replay import replay
+from veilmatch_evidence.actions import Closed, Delivered, Opened
 from veilmatch_node.states import State
 from veilmatch_transport import limits
-
-CATALOG = """
-department: {name}
-tables:
-  people:
-    source: people.csv
-    id: number
-    identifier: opaque
-    columns:
-      v_{name}: {{type: integer, range: [0, 100], release: open, missing: 0}}
-"""
-LINEAR = """
-policy: aid
-recipient: tax
-conditions:
-  rent: {department: housing, where: "v_housing < 8"}
-  here: {department: police, where: "v_police < 8"}
-"""
-CIRCUIT = """
-policy: sums
-recipient: tax
-conditions:
-  little: {total: {housing: v_housing, police: v_police}, below: 16}
-"""
-ROWS = [(f"p{number}", str(number)) for number in range(20)]
-ELIGIBLE = sorted(f"p{number}" for number in range(8))
-CHUNKS = 12
+from veilmatch_transport.errors import StoreFailedError
 
 
 @pytest.fixture
 def federation(tmp_path, monkeypatch):
-    """Chunks of one ciphertext of 40 people, so that there are several; whoever is lost has a minute to come back."""
-    dummies = SimpleNamespace(randbelow=lambda _bound: 40 * CHUNKS - len(ROWS))
-    monkeypatch.setattr(slots_module, "secrets", dummies)
-    monkeypatch.setattr(drafting, "CHUNK_CIPHERTEXTS", 1)
-    departments = {
-        name: Given(CATALOG.format(name=name), {"people.csv": csv_text(("number", f"v_{name}"), ROWS)})
-        for name in ("housing", "police", "tax")
-    }
-    with Federation(tmp_path, departments, dealer=True, reconnect_wait=60) as made:
-        made.link()
+    with several_chunks(tmp_path, monkeypatch) as made:
         yield made
-
-
-def once(action):
-    """A tap's change that is made at the first message it is asked of."""
-    done = []
-
-    def change(passing):
-        if done:
-            return None
-        answer = action(passing)
-        if answer is not None:
-            done.append(True)
-        return answer
-
-    return change
-
-
-def cut_at(federation, body, node, wanted=lambda _content: True, *, crash=False, deliver=False):
-    """The line of a node is lost, once, at a message; with ``crash`` its process too."""
-
-    def cut(passing):
-        if not wanted(passing.content):
-            return None
-        if crash:
-            federation.network.away.add(node)
-        federation.network.cut(node)
-        if crash:
-            federation.nodes[node].crash()
-            federation.network.away.clear()
-        return [passing.message] if deliver else []
-
-    return tap_on(body, once(cut), node=node)
-
-
-def said(federation, name, kind):
-    """What a party recorded of one kind."""
-    log = federation.log if name == COORDINATOR else federation.nodes[name].log
-    records = (record.read() for record in log.records())
-    return [read[1] for read in records if read is not None and isinstance(read[1], kind)]
-
-
-def finished(federation, policy="aid"):
-    """The right answer, everything recorded once, and evidence that holds."""
-    assert federation.eligible(policy) == ELIGIBLE
-    places = [(0, chunk) for chunk in range(CHUNKS)]
-    for name in ("housing", "police"):
-        assert sorted((each.outcome, each.chunk) for each in said(federation, name, Contributed)) == places
-    assert Counter(each.department for each in said(federation, COORDINATOR, Received)) == {
-        "housing": CHUNKS,
-        "police": CHUNKS,
-    }
-    assert [(each.outcome, each.chunk) for each in said(federation, "tax", Opened)] == places
-    assert len(said(federation, "tax", Presented)) == len(said(federation, "tax", Delivered)) == 1
-    [job] = replay(federation.evidence)
-    assert job.status == "complete"
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["line lost", "killed"])
@@ -228,3 +145,128 @@ def test_a_party_that_cannot_be_told_of_the_end_is_told_later(federation):
     assert federation.nodes["police"].store.state(digest) is State.CLOSED
     finished(federation)
     federation.jobs.closing.close_others()  # nothing is left to do
+
+
+def test_a_recipient_that_catches_up_is_waited_for_again(federation):
+    federation.jobs._reconnect_wait = 0.6  # less than it takes to open again what was opened
+    passes = []
+
+    def cut_twice(passing):
+        passes.extend([0] if passing.content.chunk == 0 else [])
+        if len(passes) == 2:
+            time.sleep(0.1)
+        if (len(passes), passing.content.chunk) in {(1, 10), (2, 8)}:
+            federation.network.cut("tax")
+            return []
+        return None
+
+    with federation.tapped(tap_on("opened", cut_twice, node="tax")):
+        federation.run(LINEAR)
+    finished(federation)
+
+
+@pytest.mark.parametrize("call", ["keep_chunk", "deliver"])
+def test_a_store_that_fails_for_a_moment_is_waited_for(federation, call):
+    store = federation.nodes["tax" if call == "deliver" else "police"].store
+    real, calls = getattr(store, call), []
+
+    def failing(*parts):
+        calls.append(parts)
+        if len(calls) == 1:
+            raise StoreFailedError("store: its database does not answer; start it")
+        return real(*parts)
+
+    setattr(store, call, failing)
+    federation.run(LINEAR)
+    finished(federation)
+
+
+def test_a_store_that_fails_at_the_end_of_circuits_delivers_nothing(federation):
+    def failing(*_):
+        raise StoreFailedError("store: its database does not answer; start it")
+
+    federation.nodes["tax"].store.deliver = failing
+    with pytest.raises(NodeFailedError, match="is deciding here"):
+        federation.run(CIRCUIT)
+    assert not (federation.out / "sums").exists()
+
+
+def test_results_that_a_crash_left_out_of_their_files_are_written(federation, monkeypatch):
+    node = federation.nodes["tax"]
+    monkeypatch.setattr("veilmatch_node.opening.write_files", lambda *_: federation.network.cut("tax"))
+    monkeypatch.setattr(node.store, "written", lambda _digest: None)
+    federation.run(LINEAR)
+    finished(federation)  # when it was asked again
+    assert len(federation.network.sent("open")) == 2
+
+
+@pytest.mark.parametrize("body", ["head", "log"])
+def test_a_closing_whose_answer_is_lost_is_asked_for_again(federation, body):
+    with federation.tapped(cut_at(federation, body, "police")):
+        federation.run(LINEAR)
+    federation.jobs.closing.close_others()
+    federation.network.wait()
+    finished(federation)
+    assert len(said(federation, "police", Closed)) == 1
+
+
+# A coordinator that uses it.
+
+
+def test_what_is_closed_is_not_delivered(federation):
+    digests = []
+
+    def close_first(passing):
+        with federation.network.conversation() as conversation:
+            conversation.close_job("tax", digests[0], [])
+        return [passing.message]
+
+    opening = tap_on("open", lambda passing: digests.append(passing.content.manifest_sha256))
+    concluding = tap_on("conclude", once(close_first), node="tax")
+    with (
+        federation.tapped(lambda passing: (opening if passing.body == "open" else concluding)(passing)),
+        pytest.raises(CoordinatorError),
+    ):
+        federation.run(LINEAR)
+    assert not (federation.out / "aid").exists()
+    assert not said(federation, "tax", Delivered)
+
+
+def test_a_second_opening_does_not_end_circuits_that_run(federation):
+    digests, refused = [], []
+
+    def open_again(passing):
+        with federation.network.conversation() as conversation, pytest.raises(NodeFailedError) as caught:
+            conversation.open("tax", digests[0]).presented(0, 1 << 20, 0)
+        refused.append(str(caught.value))
+        return [passing.message]
+
+    opening = tap_on("open", lambda passing: digests.append(passing.content.manifest_sha256))
+    concluding = tap_on("conclude", once(open_again), node="tax")
+    with federation.tapped(lambda passing: (opening if passing.body == "open" else concluding)(passing)):
+        federation.run(CIRCUIT)
+    assert federation.eligible("sums") == ELIGIBLE
+    assert ["is deciding here" in text for text in refused] == [True]
+
+
+def test_a_revocation_before_the_delivery_stops_it(federation):
+    store = federation.nodes["tax"].store.desk
+
+    def revoke(_passing):
+        store.revoked = lambda _manifest: True
+
+    with (
+        federation.tapped(tap_on("conclude", revoke)),
+        pytest.raises(CoordinatorError, match="revoked while the job ran"),
+    ):
+        federation.run(LINEAR)
+    assert not (federation.out / "aid").exists()
+
+
+def test_a_jobs_name_is_used_once(federation):
+    name = "ab" * 16
+    federation.run(LINEAR, job=name)
+    federation.evidence.rename(federation.home / "earlier")
+    with pytest.raises(CoordinatorError, match="another manifest of its name ran here"):
+        federation.run(LINEAR, job=name)
+    assert len(said(federation, "tax", Opened)) == CHUNKS

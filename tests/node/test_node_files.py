@@ -11,7 +11,7 @@ import pytest
 from veilmatch_node import whole_file
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.report import Report, TableReport, write_report
-from veilmatch_node.results import Found, JobFigures, write_result
+from veilmatch_node.results import Found, JobFigures, encode_files, result_files, write_files
 from veilmatch_node.whole_file import write_whole
 from veilmatch_policy.result import STAGES
 
@@ -21,6 +21,10 @@ POLICY = SimpleNamespace(name="aid", version=1, digest=b"p")
 MANIFEST = SimpleNamespace(
     draft=SimpleNamespace(job="j", linkage="oprf", key_bits=2048, participants=("social", "tax"), padded=9),
 )
+
+
+def write_result(folder, *parts):
+    write_files(folder, encode_files([result_files(*parts)]))
 
 
 @pytest.mark.parametrize(

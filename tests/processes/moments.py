@@ -11,11 +11,13 @@ from processes.real_federation import COORDINATOR, RealFederation, real_federati
 from processes.small_world import CATALOGS, PEOPLE, plain_answers, write_departments
 
 from veilmatch.errors import JobFailedError
+from veilmatch_evidence.errors import EvidenceRefusedError
 from veilmatch_evidence.verify import Verified, verify
 from veilmatch_transport import TransportError
 
 LATENCY = 0.3  # seconds: what a node answers when it has begun a task comes so much later
 ENDED = 120.0  # seconds that any action has, whatever happens to it
+CLOSED = 60.0  # seconds that a coordinator has to close what it could not close at once
 WAITED_FOR = 60  # seconds: the federation's reconnect_wait, longer than a line can hang unnoticed
 
 # Social insurance is neither asked nor the recipient: it deals.
@@ -76,6 +78,11 @@ def begun(federation: RealFederation, name: str, task: str) -> int:
     return federation.log(name).count(f'"task": "{task}"')
 
 
+def attached(federation: RealFederation) -> int:
+    """How often a node that dials out has come to wait for work, as the coordinator's log says."""
+    return federation.log(COORDINATOR).count('"attached"')
+
+
 def during(
     federation: RealFederation,
     action: Callable[[], object],
@@ -126,3 +133,17 @@ def package_of(federation: RealFederation, policy: str) -> Verified:
     folders = sorted((federation.out / "evidence" / policy).iterdir(), key=lambda path: path.stat().st_mtime)
     [verified] = verify(folders[-1])
     return verified
+
+
+def evidence_says(federation: RealFederation, policy: str, status: str) -> None:
+    """Wait until the coordinator has closed a policy's newest job everywhere; its evidence verifies."""
+    deadline = time.monotonic() + CLOSED
+    while True:
+        try:
+            verified = package_of(federation, policy)
+        except (EvidenceRefusedError, OSError):  # there is none yet, or not all of it
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            assert verified.status == status
+            return

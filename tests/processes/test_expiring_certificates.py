@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
-from processes.moments import package_of, relayed_federation
+from processes.moments import evidence_says, relayed_federation
 from processes.real_federation import COORDINATOR, SECONDS
 from processes.small_world import plain_answers
 from processes.test_job_queue import HeldFile
@@ -52,7 +52,7 @@ def test_a_job_that_runs_while_certificates_expire_finishes(expiring):
     expiring.operator.watch(job.job, lambda *_: None)
     eligible = (expiring.out / "supplement" / "eligible.csv").read_text().splitlines()[1:]
     assert eligible == plain_answers()["supplement"]
-    assert package_of(expiring, "supplement").status == "complete"
+    evidence_says(expiring, "supplement", "complete")
 
 
 def test_afterwards_a_node_that_listens_is_named_with_the_remedy(expiring):
@@ -67,6 +67,7 @@ def test_afterwards_a_node_that_dials_out_is_named_and_its_log_says_why(expiring
     """The coordinator cannot know why: TLS refuses the node before it says who it is."""
     assert datetime.now(UTC) > expiring.end
     expiring.relays[COORDINATOR].cut(reset=True)
+    time.sleep(2.0)  # until the coordinator knows
     with pytest.raises(JobFailedError, match=r"^(tax|police): ") as refused:
         expiring.link()
     if str(refused.value).startswith("police: "):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from simulation.people import Spec
-from simulation.world import SAID, Linked, World, simulated
+from simulation.shared import SAID, simulated
+from simulation.world import Linked, World
 
 
 @pytest.fixture

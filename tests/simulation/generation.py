@@ -1,10 +1,11 @@
-"""Federations and what happens to them, drawn by Hypothesis."""
+"""Federations and what happens to them, by chance: of a seed that Hypothesis draws."""
+
+from random import Random
 
 from fakes.federation import COORDINATOR, DEALER
-from hypothesis import strategies as st
 from simulation import faults
 from simulation.faults import Fault
-from simulation.operations import Cancel, Crash, Decide, Link, Rogue, Run, Skew, Tick
+from simulation.operations import Cancel, Crash, Decide, Link, Operation, Rogue, Run, Skew, Tick, Work
 from simulation.people import REGISTER, Question, Spec
 
 # Of one shape there is one linked federation, from which others begin: to link is a third of a job's work.
@@ -67,46 +68,63 @@ _OFFICE = (
         "close",
     ),
 )
-_KINDS = st.sampled_from(
-    (
-        *(*faults.NETWORK, *faults.NETWORK, *faults.KILLS, *faults.KILLS, faults.KILL),
-        *(faults.WITHHOLD, faults.REPLAY, faults.INTERJECT),
-    )
+_KINDS = (
+    *(*faults.NETWORK, *faults.NETWORK, *faults.KILLS, *faults.KILLS, faults.KILL),
+    *(faults.WITHHOLD, faults.REPLAY, faults.INTERJECT),
 )
-_NTH = st.sampled_from((1, 1, 1, 1, 2, 3))
-_AWAY = st.sampled_from((0, 0, 1, 3, 50))
+_NTH = (1, 1, 1, 1, 2, 3)
+_AWAY = (0, 0, 1, 3, 50)
+_LONG = (
+    1,
+    10,
+    60 * 25,
+    60 * 24 * 8,
+    60 * 24 * 366,
+)  # minutes: to past a manifest's expiry, and a budget's year
+_AHEAD = (0, 200, -280, 290, 400, -3600)  # seconds: within what is tolerated, and beyond
 
 
-@st.composite
-def fault(draw, spec: Spec, asked: Question | None = None) -> Fault:
-    """Something that goes wrong with the job that asks this; with the next linkage where it is None."""
-    if draw(st.integers(0, 11)) == 0:
-        node = draw(st.sampled_from(spec.names if asked is None else _parts(asked)[1:]))
-        return Fault(faults.AWAY, node, "dial", draw(_NTH), draw(st.sampled_from((1, 3, 50))))
-    if asked is None:
-        party = draw(st.sampled_from([*spec.names, spec.names[0], COORDINATOR]))
-        where = (*_LINKAGE, *(_FIRST_TRUSTEE if party == spec.names[0] else ()))
-        where = _OFFICE_LINKING if party == COORDINATOR else where
-    else:
-        if draw(st.integers(0, 11)) == 0:
-            return _wrong(draw, asked)
-        party = draw(st.sampled_from(_parts(asked)))
-        where = _places(asked, party)
-    place = draw(st.sampled_from(where))
-    if party == COORDINATOR or ":" in place:
-        return Fault(draw(st.sampled_from(faults.KILLS)), party, place, draw(_NTH), draw(_AWAY))
-    kind = draw(_KINDS)
-    return Fault(
-        kind, party, place, draw(_NTH), draw(_AWAY if kind in faults.KILLS else st.integers(0, 4096))
-    )
+def spec(chance: Random) -> Spec:
+    """A federation; in some every department has an officer."""
+    return chance.choice(OFFICERS if chance.random() < 0.2 else SHAPES)
 
 
-def _wrong(draw, asked: Question) -> Fault:
+def linkage_fault(chance: Random, spec: Spec) -> Fault:
+    """Something that goes wrong with the next linkage."""
+    if chance.random() < 0.08:
+        return _away(chance, spec.names)
+    party = chance.choice([*spec.names, spec.names[0], COORDINATOR])
+    places = (*_LINKAGE, *(_FIRST_TRUSTEE if party == spec.names[0] else ()))
+    return _at(chance, party, chance.choice(_OFFICE_LINKING if party == COORDINATOR else places))
+
+
+def job_fault(chance: Random, asked: Question) -> Fault:
+    """Something that goes wrong with the job that asks this."""
+    kind = chance.random()
+    if kind < 0.08:
+        return _away(chance, _parts(asked)[1:])
+    if kind < 0.16:
+        return _wrong(chance, asked)
+    party = chance.choice(_parts(asked))
+    return _at(chance, party, chance.choice(_places(asked, party)))
+
+
+def _away(chance: Random, nodes: list[str]) -> Fault:
+    return Fault(faults.AWAY, chance.choice(nodes), "dial", chance.choice(_NTH), chance.choice((1, 3, 50)))
+
+
+def _at(chance: Random, party: str, place: str) -> Fault:
+    """A fault at a message or step of a party."""
+    kind = chance.choice(faults.KILLS if party == COORDINATOR or ":" in place else _KINDS)
+    at = chance.choice(_AWAY) if kind in faults.KILLS else chance.randrange(4096)
+    return Fault(kind, party, place, chance.choice(_NTH), at)
+
+
+def _wrong(chance: Random, asked: Question) -> Fault:
     """A wrong party."""
-    kind = draw(st.sampled_from((faults.FORGE, faults.UNSIGNED, faults.ANOTHER)))
-    contributor = f"d{draw(st.sampled_from(asked.others))}"
+    kind = chance.choice((faults.FORGE, faults.UNSIGNED, faults.ANOTHER))
     where = "manifest" if kind == faults.ANOTHER else "contribution"
-    return Fault(kind, contributor, where, draw(st.sampled_from((1, 1, 2))), draw(st.integers(0, 4096)))
+    return Fault(kind, f"d{chance.choice(asked.others)}", where, 1, chance.randrange(4096))
 
 
 def _parts(asked: Question) -> list[str]:
@@ -127,70 +145,62 @@ def _places(asked: Question, party: str) -> tuple[str, ...]:
     return (*_ALL, *_CONTRIBUTOR, *_CONTRIBUTOR, *(_REGISTRAR if asked.homes and party == REGISTER else ()))
 
 
-def question(spec: Spec) -> st.SearchStrategy[Question]:
-    """Something to ask the federation."""
-
-    @st.composite
-    def drawn(draw):
-        numbers = list(range(spec.departments))
-        recipient = draw(st.sampled_from(numbers))
-        rest = [number for number in numbers if number != recipient]
-        others = tuple(sorted(draw(st.lists(st.sampled_from(rest), min_size=1, unique=True))))
-        kind = draw(st.sampled_from(("where", "where", "where", "total", "count")))
-        homes = kind == "total" and draw(st.booleans())
-        asked = len(others) + 1
-        bound = {"where": 14, "total": 11 * asked, "count": 11 * asked}[kind] * (2 if homes else 1)
-        return Question(
-            kind,
-            recipient,
-            others,
-            bound + draw(st.sampled_from((-3, 0, 4))),
-            homes=homes,
-            among=draw(st.booleans()),
-            is_=draw(st.sampled_from(("at_most", "at_least"))),
-        )
-
-    return drawn()
+def question(chance: Random, spec: Spec) -> Question:
+    """Something to ask the federation; about half of the people fulfil it."""
+    recipient = chance.randrange(spec.departments)
+    rest = [number for number in range(spec.departments) if number != recipient]
+    others = tuple(sorted(chance.sample(rest, chance.randint(1, len(rest)))))
+    kind = chance.choice(("where", "where", "where", "total", "count"))
+    homes = kind == "total" and chance.random() < 0.5
+    bound = 14 if kind == "where" else 11 * (len(others) + 1) * (2 if homes else 1)
+    return Question(
+        kind,
+        recipient,
+        others,
+        bound + chance.choice((-3, 0, 4)),
+        homes=homes,
+        among=chance.random() < 0.3,
+        is_=chance.choice(("at_most", "at_least")),
+    )
 
 
-def run(spec: Spec) -> st.SearchStrategy[Run]:
+def run(chance: Random, spec: Spec) -> Run:
     """One job of one question mostly; two jobs, or two questions in one job, sometimes."""
-    one = question(spec)
-
-    @st.composite
-    def drawn(draw):
-        shape = draw(st.sampled_from(("one", "one", "one", "two jobs", "two questions")))
-        first = draw(one)
-        if shape == "one":
-            return Run(((first,),))
-        second = draw(one)
-        if shape == "two jobs" or first.recipient != second.recipient or first.name == second.name:
-            return Run(((first,), (second,)))
-        return Run(((first, second),))
-
-    return drawn()
+    first = question(chance, spec)
+    shape = chance.random()
+    if shape < 0.7:
+        return Run(((first,),))
+    second = question(chance, spec)
+    if shape < 0.85 or first.recipient != second.recipient or first.name == second.name:
+        return Run(((first,), (second,)))
+    return Run(((first, second),))
 
 
-def event(spec: Spec) -> st.SearchStrategy:
+def event(chance: Random, spec: Spec) -> Operation:
     """Something between two jobs."""
-    party = st.sampled_from([*spec.names, DEALER, COORDINATOR])
-    return st.one_of(
-        st.builds(Crash, party, st.sampled_from((0, 0, 2, 50))),
-        st.builds(Tick, st.sampled_from((1, 10, 60 * 25, 60 * 24 * 8, 60 * 24 * 366))),
-        st.builds(Skew, party, st.sampled_from((0, 200, -280, 290, 400, -3600))),
-        st.builds(Rogue, st.lists(st.integers(0, 200), min_size=1, max_size=4).map(tuple)),
-        st.builds(Cancel),
+    party = chance.choice([*spec.names, DEALER, COORDINATOR])
+    return chance.choice(
+        (
+            Crash(party, 0 if party == COORDINATOR else chance.choice((0, 0, 2, 50))),
+            Tick(chance.choice(_LONG)),
+            Skew(party, chance.choice(_AHEAD)),
+            Rogue(tuple(chance.randrange(200) for _ in range(chance.randint(1, 4)))),
+            Cancel(),
+        )
     )
 
 
-def decide(spec: Spec) -> st.SearchStrategy[Decide]:
-    """An officer's decision."""
-    return st.builds(
-        Decide,
-        st.integers(0, spec.departments - 1),
-        st.sampled_from(("approve", "approve", "approve", "refuse", "revoke")),
-        st.sampled_from((1, 2)),
-    )
+def approvals(spec: Spec) -> list[Operation]:
+    """Every officer approves what waits, and the coordinator asks again."""
+    return [*(Decide(number, "approve", 2) for number in range(spec.departments)), Tick(2), Work()]
 
 
-LINKS = st.sampled_from((Link(), Link(), Link(), Link("oprf")))
+def decision(chance: Random, spec: Spec) -> Decide:
+    """An officer decides, or takes an approval back."""
+    verdict = chance.choice(("approve", "refuse", "revoke"))
+    return Decide(chance.randrange(spec.departments), verdict, chance.choice((1, 2)))
+
+
+def link(chance: Random) -> Link:
+    """A new epoch; an OPRF costs more."""
+    return Link(chance.choice(("shared-key", "shared-key", "shared-key", "oprf")))

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from fakes.federation import COORDINATOR
 from simulation.faults import Fault
-from simulation.invariants import Invariants, holds
+from simulation.invariants import Invariants
 from simulation.network import TASKS
 from simulation.people import Question, Spec
-from simulation.world import SAID, Linked, World
+from simulation.shared import SAID
+from simulation.violated import holds
+from simulation.world import Linked, World
 
 from veilmatch_coordinator.queue import State
 from veilmatch_policy.clock import CLOCK_DIFFERENCE

@@ -82,12 +82,13 @@ class Process:
                 connection.info.setdefault("wrote", {})[wrote[1]] = None
                 if wrote[1] in _WITH_STATES and not statement.startswith("DELETE"):
                     states = [f"{wrote[1]}:{each}" for each in parameters if each in _STATES]
-                    connection.info["state"] = states[:1]  # what is set comes before what is looked for
+                    if states:
+                        connection.info["state"] = states[0]  # what is set comes before what is looked for
 
         def committing(connection):
             if wrote := connection.info.pop("wrote", None):
                 self.step(f"commit:{'+'.join(wrote)}")
-                for state in connection.info.pop("state", ()):
+                if state := connection.info.pop("state", None):
                     self.step(state)
 
         share_compiled(engine)

@@ -10,40 +10,28 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from functools import cache, partial
-from logging import WARNING
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-import structlog
-from fakes.federation import _FREE, COORDINATOR, DEALER, KEY_BITS, OPERATOR, Node, _directory
+from fakes.federation import _FREE, COORDINATOR, DEALER, KEY_BITS, OPERATOR, _directory
 from fakes.paillier_keys import Keys
 from simulation.clock import Time
 from simulation.faults import AWAY, Faults
 from simulation.network import Network
+from simulation.parties import CoordinatingOffice, SimulatedNode
 from simulation.people import Question, Spec
 from simulation.process import Killed, Process
-from structlog.testing import LogCapture
+from simulation.shared import FOLDERS, SAID
 
-import veilmatch_coordinator.drafting
-import veilmatch_coordinator.patience
-import veilmatch_coordinator.slots
-import veilmatch_crypto.paillier
-import veilmatch_node.results
 from veilmatch_coordinator.errors import RequestError
 from veilmatch_coordinator.failures import failure_of
-from veilmatch_coordinator.office import Office
-from veilmatch_coordinator.queue import Limits, State, Submission
-from veilmatch_coordinator.store import CoordinatorStore
+from veilmatch_coordinator.queue import State, Submission
 from veilmatch_crypto import AgreementKey, IdentityKey, Vault
-from veilmatch_crypto.pool import InlineExecutor
-from veilmatch_evidence.actions import ServiceStarted
-from veilmatch_evidence.log import EvidenceLog
-from veilmatch_evidence.package import PackageWriter
 from veilmatch_node.linkage import NodeKeys
 from veilmatch_node.rights import Rules
 from veilmatch_node.service import Tasks
@@ -53,17 +41,9 @@ from veilmatch_policy.errors import ApprovalError
 from veilmatch_policy.manifest import PartyKeys, signed_keys
 from veilmatch_transport import WorkStream
 
-RECONNECT_WAIT = 0.6  # seconds that a lost node is waited for; all of a job's other waits end by themselves
 _HANGS = 30.0  # seconds without a message after which somebody waits for ever
 _WITHHELD = 0.5  # the same where a message was withheld: then the operator ends the job
 _ENDS_WITHIN = 15.0  # seconds that a dead process's threads have to notice it
-LIMITS = Limits(
-    jobs_at_once=2,
-    queued_jobs=20,
-    approval_retry=timedelta(minutes=1),
-    approval_wait=timedelta(days=7),
-    keep_jobs=timedelta(days=400),
-)
 
 
 class HangsError(AssertionError):
@@ -77,65 +57,6 @@ class Job:
     name: str
     questions: tuple[Question, ...]
     submission: Submission | None = None
-
-
-@dataclass(kw_only=True)
-class SimulatedNode(Node):
-    """A node whose every durable step is a step of its process."""
-
-    process: Process = field(repr=False)
-
-    def start(self) -> None:
-        super().start()
-        self.process.watch_store(self.store._engine)
-        self.process.watch_log(self.log)
-
-    def stop(self) -> None:
-        self.log.close()
-        self.store.close()
-
-
-class CoordinatingOffice:
-    """One life of the coordinator: put together over a folder as its service does, run by the simulation's hand."""
-
-    def __init__(self, world: "World", process: Process) -> None:
-        self.process = process
-        self.evidence = process.folder / "evidence"
-        clock = world.time.of(COORDINATOR)
-        self.disk = process.folder / "store.sqlite"
-        self.store = CoordinatorStore(self.disk)
-        self.log = EvidenceLog(process.folder / "log", COORDINATOR, world.identity, clock=clock)
-        process.watch_store(self.store._engine)
-        process.watch_log(self.log)
-        self.nodes = world.network.of(process)
-        self.log.append(
-            ServiceStarted(
-                release="0", directory=world.directory.digest.hex(), directory_version=world.directory.version
-            )
-        )
-        self.office = Office(
-            identity=world.identity,
-            directory=world.directory,
-            store=self.store,
-            nodes=self.nodes,
-            executor=InlineExecutor(),
-            evidence=self.evidence,
-            log=self.log,
-            limits=LIMITS,
-            clock=clock,
-            reconnect_wait=RECONNECT_WAIT,
-        )
-
-    def run_queue(self) -> None:
-        """Run, in this thread, what the queue lets begin now."""
-        dispatcher = self.office._dispatcher
-        while (taken := dispatcher._take()) is not None:
-            with self.office._turns.shared():
-                dispatcher._run(*taken)
-
-    def stop(self) -> None:
-        self.log.close()
-        self.store.close()
 
 
 @dataclass(frozen=True)
@@ -204,7 +125,7 @@ class World:
                 clock=self.time.of(name),
                 process=process,
             )
-        self.office = CoordinatingOffice(self, self._begin_life(COORDINATOR))
+        self.office = self._open_office(self._begin_life(COORDINATOR))
 
     def __enter__(self) -> Self:
         return self
@@ -213,7 +134,7 @@ class World:
         for process in self.processes():
             process.die()
             process.join(_ENDS_WITHIN)
-            _FOLDERS.pop(process.folder, None)
+            FOLDERS.pop(process.folder, None)
         for party in (*self.nodes.values(), self.office):
             party.stop()
 
@@ -292,7 +213,7 @@ class World:
         if process.dead:
             fresh = self._next_life(process)
             self.office.stop()
-            self.office = CoordinatingOffice(self, fresh)
+            self.office = self._open_office(fresh)
             self.look()
         for name in self.nodes:
             node = self.nodes[name]
@@ -337,6 +258,10 @@ class World:
 
     # Processes.
 
+    def was_killed(self, party: str) -> bool:
+        """Whether a party died at any time."""
+        return any(process.dead for process in self.lives[party])
+
     def processes(self) -> Iterator[Process]:
         """All lives of all parties."""
         for lives in self.lives.values():
@@ -368,7 +293,7 @@ class World:
             _copy_disk(self._from / name, folder)
         process = Process(name, folder, self.faults)
         lives.append(process)
-        _FOLDERS[folder] = process
+        FOLDERS[folder] = process
         return process
 
     def _next_life(self, process: Process) -> Process:
@@ -396,17 +321,24 @@ class World:
                     return None
             if node.process.dead:
                 self._revive(node)
+            if node.process.dead:
+                return None
             return node.process, partial(self._serve, node.tasks)
 
     def _serve(self, tasks: Tasks, stream: WorkStream) -> None:
         with self._paillier.in_use():
             tasks.run(stream)
 
+    def _open_office(self, process: Process) -> CoordinatingOffice:
+        clock = self.time.of(COORDINATOR)
+        return CoordinatingOffice(process, self.identity, self.directory, self.network.of(process), clock)
+
     def _revive(self, node: SimulatedNode) -> None:
         fresh = self._next_life(node.process)
         node.stop()
         node.process, node.disk, node.out = fresh, fresh.folder / "store.sqlite", fresh.folder / "out"
-        node.start()
+        with suppress(Killed):  # at its first steps
+            node.start()
 
     def _watch(self, calls: Sequence[Callable[[], None]], unstick: Callable[[], None]) -> None:
         """Run calls side by side as threads of the coordinator; see that they end."""
@@ -450,49 +382,9 @@ class World:
         return canonical.encode(shown)
 
 
-SAID = LogCapture()  # what the parties' services said of what went wrong, for whoever looks for the reason
-_FOLDERS: dict[Path, Process] = {}
-
-
-@contextmanager
-def simulated(monkeypatch) -> Iterator[None]:
-    """What all federations of a test share: small tables, files that are steps, quiet logs."""
-    monkeypatch.setattr(veilmatch_coordinator.slots, "_LEAST_DUMMIES", 120)
-    monkeypatch.setattr(veilmatch_coordinator.drafting, "CHUNK_CIPHERTEXTS", 1)  # more messages to go wrong
-    # The pool's keys are seen again and again: each is checked once.
-    monkeypatch.setattr(
-        veilmatch_crypto.paillier, "check_public_key", cache(veilmatch_crypto.paillier.check_public_key)
-    )
-    monkeypatch.setattr(veilmatch_coordinator.patience, "_FIRST", 0.02)
-    write_whole, put = veilmatch_node.results.write_whole, PackageWriter.put
-
-    def stepped_write(path: Path, data: bytes) -> None:
-        _step_of(path)
-        write_whole(path, data)
-
-    def stepped_put(writer, name: str, *rest):
-        _step_of(writer._folder / name)
-        return put(writer, name, *rest)
-
-    monkeypatch.setattr(veilmatch_node.results, "write_whole", stepped_write)
-    monkeypatch.setattr(PackageWriter, "put", stepped_put)
-    settings = structlog.get_config()
-    structlog.configure(processors=[SAID], wrapper_class=structlog.make_filtering_bound_logger(WARNING))
-    try:
-        yield
-    finally:
-        structlog.configure(**settings)
-
-
 def _copy_disk(folder: Path, to: Path) -> None:
     """The files of this moment: nothing is closed or flushed."""
     shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*-shm", "*.lock"))
-
-
-def _step_of(path: Path) -> None:
-    for folder in path.parents:
-        if folder in _FOLDERS:
-            _FOLDERS[folder].step(f"file:{path.name}")
 
 
 def _stacks() -> str:

@@ -89,6 +89,9 @@ class StoreFailedError(TransportError):
     exit_code = 2
 
 
+CLOSED: Final = "store: is closed; start the service again"  # of what still ran when its service ended
+
+
 class RefusalError(TransportError):
     """We refuse what a peer asks, or fail at it.  ``str()`` is for the local log only."""
 

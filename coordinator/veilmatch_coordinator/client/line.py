@@ -12,6 +12,9 @@ from veilmatch_wire.v1 import node_pb2
 Stream = WorkStream[node_pb2.CoordinatorMessage, node_pb2.NodeMessage]
 
 _EXIT_CODES = {Code.POLICY_REFUSED: 3, Code.DATA_REFUSED: 4}  # of the command that asked (policies.md)
+_MAY_HEAL = frozenset(
+    {Code.MACHINE_FAILED, Code.STOPPING}
+)  # a disk that is full, a database that is away, a restart
 _LAST = frozenset({"done", "refused"})  # after these a task's stream has nothing more to say
 
 
@@ -63,6 +66,8 @@ class Line:
             text = f"{self.name}: {one_line(message.refused.text)}"
             if code is Code.APPROVAL_NEEDED:
                 raise ApprovalNeededError(text)
+            if code in _MAY_HEAL:
+                raise NodeLostError(text)
             raise NodeFailedError(text, _EXIT_CODES.get(code, 5))
         if body not in expected:
             raise NodeFailedError(

@@ -1,6 +1,6 @@
 """What all tables of the coordinator's store share, and its settings."""
 
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, select
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, select
 
 from veilmatch_transport import upsert
 
@@ -19,9 +19,14 @@ class StorePart:
     def directory_version(self) -> int:
         """Return the highest directory version seen, 1 at first."""
         with self._engine.begin() as connection:
-            return connection.scalar(select(_settings.c.value).where(_settings.c.name == "directory")) or 1
+            return self._directory_version(connection)
 
     def set_directory_version(self, version: int) -> None:
-        """Record the directory version in use."""
+        """Record a directory version that was seen; the highest stays."""
         with self._engine.begin() as connection:
-            upsert(connection, _settings, {"name": "directory", "value": version})
+            highest = max(version, self._directory_version(connection))
+            upsert(connection, _settings, {"name": "directory", "value": highest})
+
+    @staticmethod
+    def _directory_version(connection: Connection) -> int:
+        return connection.scalar(select(_settings.c.value).where(_settings.c.name == "directory")) or 1

@@ -126,6 +126,7 @@ class JobTasks:
         """Open the products and decide, as the recipient (4.6 and 5)."""
         digest = first.open.manifest_sha256
         if self._jobs.delivered(digest):
+            self._jobs.write_results(self._results)
             return  # the line was lost between the results and the word of it
         opening = self._jobs.begin_opening(digest)
         recipient = opening.recipient

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from veilmatch_crypto import Vault
-from veilmatch_node.store.base import metadata
+from veilmatch_node.store.base import DIRECTORY_VERSION, metadata
 from veilmatch_node.store.desk import DeskStore
 from veilmatch_node.store.jobs import JobState, StoredChunk, StoredJob
 from veilmatch_node.store.linkage import OUTPUTS, TAG_KEY, LinkageState, StoredEpoch
@@ -32,7 +32,6 @@ __all__ = [
     "StoredJob",
 ]
 
-DIRECTORY_VERSION = "directory-version"  # the setting that holds the highest directory version seen
 SCHEMA = Schema(metadata, head="0002", migrations=Path(__file__).with_name("migrations"))
 
 

@@ -17,6 +17,7 @@ settings = Table(
     Column("name", String, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
+DIRECTORY_VERSION = "directory-version"  # the setting that holds the highest directory version seen
 
 
 class VaultStore:
@@ -36,8 +37,7 @@ class VaultStore:
     def setting(self, name: str) -> bytes | None:
         """Return a setting, or None where it was never set."""
         with self._transaction() as connection:
-            value = connection.scalar(select(settings.c.value).where(settings.c.name == name))
-        return None if value is None else self._vault.unlock(("settings", name), value)
+            return self._setting(connection, name)
 
     def set_setting(self, name: str, value: bytes) -> None:
         """Set a setting, replacing what it was."""
@@ -50,10 +50,30 @@ class VaultStore:
         locked = self._vault.lock(("settings", name), drawn)
         with self._transaction() as connection:
             insert_once(connection, settings, {"name": name, "value": locked})
-            value = connection.scalar(select(settings.c.value).where(settings.c.name == name))
+            value = self._setting(connection, name)
         if value is None:
             raise StoreError(name, "cannot be kept", "look at the store's disk")
-        return self._vault.unlock(("settings", name), value)
+        return value
+
+    def directory_version(self) -> int:
+        """Return the highest directory version seen, 1 at first."""
+        with self._transaction() as connection:
+            return self._directory_version(connection)
+
+    def set_directory_version(self, version: int) -> None:
+        """Record a directory version that was seen; the highest stays."""
+        with self._transaction() as connection:
+            highest = max(version, self._directory_version(connection)).to_bytes(8, "big")
+            locked = self._vault.lock(("settings", DIRECTORY_VERSION), highest)
+            upsert(connection, settings, {"name": DIRECTORY_VERSION, "value": locked})
+
+    def _directory_version(self, connection: Connection) -> int:
+        seen = self._setting(connection, DIRECTORY_VERSION)
+        return 1 if seen is None else int.from_bytes(seen, "big")
+
+    def _setting(self, connection: Connection, name: str) -> bytes | None:
+        value = connection.scalar(select(settings.c.value).where(settings.c.name == name))
+        return None if value is None else self._vault.unlock(("settings", name), value)
 
 
 def sortable(moment: datetime) -> str:

@@ -36,6 +36,7 @@ _jobs = Table(
     Column("expires", String, nullable=False),
     Column("secrets", LargeBinary),
     Column("answers", LargeBinary),
+    Column("results", LargeBinary),  # of a recipient that delivers, until they are in its files
 )
 _counts = Table(
     "counts",
@@ -128,10 +129,15 @@ class JobState(VaultStore):
         with self._transaction() as connection:
             return self._move(connection, digest, to)
 
-    def take_product(self, digest: bytes, outcome: int, chunk: int, sha256: bytes) -> None:
-        """Record which product is about to be opened at a place.
+    def require(self, digest: bytes, to: State) -> None:
+        """Raise JobRefusedError where a manifest cannot go on to a state."""
+        with self._transaction() as connection:
+            self._following(connection, digest, to)
 
-        Raises JobRefusedError where it was another before.
+    def take_product(self, digest: bytes, outcome: int, chunk: int, sha256: bytes) -> bool:
+        """Record which product is about to be opened at a place; False where it was another before.
+
+        Raises JobRefusedError where the manifest is not being opened.
         """
         row = {"manifest_sha256": digest, "outcome": outcome, "chunk": chunk, "sha256": sha256}
         place = (
@@ -144,10 +150,30 @@ class JobState(VaultStore):
             before = connection.scalar(select(_products.c.sha256).where(*place))
             if before is None:
                 connection.execute(insert(_products).values(row))
-        if before not in {None, sha256}:
-            raise JobRefusedError(
-                "job", "a product came that is not the one of before", "check the coordinator's release"
-            )
+        return before in {None, sha256}
+
+    def deliver(self, digest: bytes, results: bytes) -> None:
+        """Keep a recipient's results, which are then delivered, whatever happens to their files."""
+        locked = self._vault.lock(("jobs", digest, "results"), results)
+        with self._transaction() as connection:
+            self._move(connection, digest, State.DELIVERED)
+            kept = update(_jobs).where(_jobs.c.manifest_sha256 == digest).values(results=locked)
+            connection.execute(kept)
+
+    def to_write(self) -> dict[bytes, bytes]:
+        """Return delivered results that are not said to be in their files yet, by manifest."""
+        kept = select(_jobs.c.manifest_sha256, _jobs.c.results).where(_jobs.c.results.is_not(None))
+        with self._transaction() as connection:
+            rows = connection.execute(kept).all()
+        return {
+            row.manifest_sha256: self._vault.unlock(("jobs", row.manifest_sha256, "results"), row.results)
+            for row in rows
+        }
+
+    def written(self, digest: bytes) -> None:
+        """Results are in their files."""
+        with self._transaction() as connection:
+            connection.execute(update(_jobs).where(_jobs.c.manifest_sha256 == digest).values(results=None))
 
     def start_circuits(self, digest: bytes, epoch: bytes, contents: Sequence[bytes]) -> None:
         """Record that the circuits begin, and what they count in an epoch, by the hash of what each policy asks.
@@ -175,22 +201,41 @@ class JobState(VaultStore):
         secrets = self._vault.unlock(("jobs", digest, "secrets"), row.secrets)
         return StoredJob(row.manifest, secrets, self._vault.unlock(("jobs", digest, "answers"), row.answers))
 
+    def manifest(self, digest: bytes) -> bytes | None:
+        """Return a manifest that started here, also of a job that is closed; None where it never did."""
+        with self._transaction() as connection:
+            data: bytes | None = connection.scalar(
+                select(_jobs.c.manifest).where(_jobs.c.manifest_sha256 == digest)
+            )
+        return data
+
     def close_job(self, digest: bytes) -> None:
         """Erase a job's keys, answers and ciphertexts; that it ran stays known."""
         with self._transaction() as connection:
             self._erase(connection, _jobs.c.manifest_sha256 == digest)
         forget_erased(self._engine)
 
-    def close_expired(self, now: datetime) -> None:
-        """Close every job whose manifest has expired, should nobody have closed it."""
+    def close_expired(self, now: datetime) -> list[bytes]:
+        """Close every job whose manifest has expired, should nobody have closed it; those manifests' bytes."""
         expired = and_(_jobs.c.state != State.CLOSED.value, _jobs.c.expires <= sortable(now))
         with self._transaction() as connection:
-            erased = self._erase(connection, expired)
-        if erased:
+            manifests = list(connection.scalars(select(_jobs.c.manifest).where(expired)))
+            self._erase(connection, expired)
+        if manifests:
             forget_erased(self._engine)
+        return manifests
+
+    @classmethod
+    def _move(cls, connection: Connection, digest: bytes, to: State) -> State:
+        before = cls._following(connection, digest, to)
+        if before is not to:
+            this = _jobs.c.manifest_sha256 == digest
+            connection.execute(update(_jobs).where(this).values(state=to.value))
+        return before
 
     @staticmethod
-    def _move(connection: Connection, digest: bytes, to: State) -> State:
+    def _following(connection: Connection, digest: bytes, to: State) -> State:
+        """Return where a manifest is, from where it may go on."""
         this = _jobs.c.manifest_sha256 == digest
         before = connection.scalar(select(_jobs.c.state).where(this))
         if before is None or to not in AFTER[State(before)]:
@@ -199,17 +244,15 @@ class JobState(VaultStore):
                 f"is {before or 'unknown'} here, and does not go on to {to}",
                 "submit it again for a new manifest",
             )
-        if before != to:
-            connection.execute(update(_jobs).where(this).values(state=to.value))
         return State(before)
 
     @staticmethod
-    def _erase(connection: Connection, which: ColumnElement[bool]) -> int:
+    def _erase(connection: Connection, which: ColumnElement[bool]) -> None:
         these = select(_jobs.c.manifest_sha256).where(which)
         connection.execute(delete(_chunks).where(_chunks.c.manifest_sha256.in_(these)))
         connection.execute(delete(_products).where(_products.c.manifest_sha256.in_(these)))
-        erased = {"state": State.CLOSED.value, "secrets": None, "answers": None}
-        return connection.execute(update(_jobs).where(which).values(erased)).rowcount
+        erased = {"state": State.CLOSED.value, "secrets": None, "answers": None, "results": None}
+        connection.execute(update(_jobs).where(which).values(erased))
 
     def chunk(self, digest: bytes, outcome: int, chunk: int) -> StoredChunk | None:
         """Return a chunk that was made under this manifest, or None."""

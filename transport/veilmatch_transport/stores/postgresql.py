@@ -2,11 +2,13 @@
 
 Transactions are serialised by an advisory lock that each takes first, so that none reads what another is about to
 change.  That a store is one service's rests on two things.  A session of its own holds an advisory lock, so that
-a second service does not start.  And each owner counts a token up, which its transactions compare: whose session was
+a second service does not start.  And each owner draws a token, which its transactions compare: whose session was
 lost, while another took over, does nothing more (a fencing token; Kleppmann, "Designing Data-Intensive
-Applications", chapter 8).
+Applications", chapter 8).  It is random, not a count: a database that lost its newest commits in a failover would
+count to the same token a second time.
 """
 
+import secrets
 import threading
 from typing import Any
 
@@ -14,7 +16,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 
-from veilmatch_transport.errors import StoreFailedError
+from veilmatch_transport.errors import CLOSED, StoreFailedError
 from veilmatch_transport.settings import SettingsError
 
 # Advisory locks, a pair a schema; the numbers are ours and mean nothing.
@@ -56,7 +58,7 @@ def durable_engine(url: URL) -> Engine:
     except BaseException:
         engine.dispose()
         raise
-    event.listen(engine, "connect", owner.hold)
+    event.listen(engine, "do_connect", owner.hold)
     event.listen(engine, "begin", owner.require)
     event.listen(engine, "engine_disposed", owner.release)
     return engine
@@ -83,7 +85,8 @@ class _Owner:
         self._engine = engine
         self._holding = threading.Lock()
         self._session: psycopg.Connection[Any] | None = None
-        self._token = 0
+        self._token = secrets.randbits(63)  # a bigint, and not negative
+        self._released = False
 
     def take_over(self) -> None:
         """Become the owner.  Raises SettingsError where another process is."""
@@ -98,19 +101,25 @@ class _Owner:
                         " (sole boolean PRIMARY KEY DEFAULT true CHECK (sole), token bigint NOT NULL)"
                     )
                 )
-                self._token = connection.scalar(
+                connection.execute(
                     text(
-                        "INSERT INTO store_owner (token) VALUES (1)"
-                        " ON CONFLICT (sole) DO UPDATE SET token = store_owner.token + 1 RETURNING token"
-                    )
+                        "INSERT INTO store_owner (token) VALUES (:token)"
+                        " ON CONFLICT (sole) DO UPDATE SET token = EXCLUDED.token"
+                    ),
+                    {"token": self._token},
                 )
         except BaseException:
             self.release()
             raise
 
-    def hold(self, *_connected: object) -> None:
-        """Take the session's lock, also after the server was away: whenever a connection is made anew."""
+    def hold(self, *_connecting: object) -> None:
+        """Take the session's lock, also after the server was away: whenever a connection is made anew.
+
+        Raises StoreFailedError once it was let go: what goes on in another thread must not take it back.
+        """
         with self._holding:
+            if self._released:
+                raise StoreFailedError(CLOSED)
             try:
                 if self._session is not None:
                     self._session.execute("SELECT 1")
@@ -130,13 +139,16 @@ class _Owner:
                 session.close()
 
     def require(self, connection: Connection) -> None:
-        """Raise StoreFailedError, at the beginning of a transaction, where another process took over."""
+        """Raise StoreFailedError, at the beginning of a transaction, where another process may have the store."""
+        if self._released:
+            raise StoreFailedError(CLOSED)
         if connection.exec_driver_sql("SELECT token FROM store_owner").scalar() != self._token:
             raise StoreFailedError("store: another process has taken it over; stop one of the two")
 
     def release(self, *_disposed: object) -> None:
         """Let another process have the store."""
         with self._holding:
+            self._released = True
             if self._session is not None:
                 self._session.close()
                 self._session = None

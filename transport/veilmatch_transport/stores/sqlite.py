@@ -7,11 +7,12 @@
 import fcntl
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 
-from veilmatch_transport.errors import StoreFailedError
+from veilmatch_transport.errors import CLOSED, StoreFailedError
 from veilmatch_transport.settings import SettingsError
 
 # What SQLite says in a result code (sqlite.org/rescode.html), and what to do.
@@ -31,7 +32,20 @@ def durable_engine(path: Path) -> Engine:
     """Open or make a file for one service, until ``dispose``; raises as stores.durable_engine."""
     lock = _lock(path)
     engine = _engine(path)
-    event.listen(engine, "engine_disposed", lambda _engine: os.close(lock), once=True)
+    closed = threading.Event()
+
+    def close(_engine: Engine) -> None:
+        closed.set()
+        os.close(lock)
+
+    def require_open(*_: object) -> None:
+        if closed.is_set():
+            raise StoreFailedError(CLOSED)
+
+    event.listen(engine, "engine_disposed", close, once=True)
+    event.listen(engine, "do_connect", require_open)
+    # Behind BEGIN IMMEDIATE: whoever has the store next waits for a transaction that began before.
+    event.listen(engine, "begin", require_open)
     return engine
 
 
