@@ -43,9 +43,9 @@ def restore(path: Path, source: Path | None, *, log_lost: bool) -> int:
         log=config.log,
         log_lost=log_lost,
         goes_on_from=goes_on_from,
-    ) as place:
-        store = CoordinatorStore(place)
-        log = EvidenceLog(config.log, config.name, identity)
+    ) as places:
+        store = CoordinatorStore(places.store)
+        log = EvidenceLog(places.log, config.name, identity)
         try:
             return _make_safe(store, log)
         finally:

@@ -6,15 +6,16 @@ expired and the party has erased them by itself.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import structlog
 
 from veilmatch_coordinator.client import Conversation, Nodes
-from veilmatch_coordinator.errors import CoordinatorError, NodeFailedError
+from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_coordinator.evidence import EvidenceFolder, JobEvidence, JobName
+from veilmatch_coordinator.failures import reason_of
 from veilmatch_coordinator.heads import Heads
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.store import CoordinatorStore
@@ -59,11 +60,20 @@ class Closing:
                 self._held.discard(manifest.digest)
 
     def close(self, manifest: Manifest, evidence: JobEvidence) -> None:
-        """End a job at all of its parties; those that cannot be reached now are told later."""
-        self._close(manifest.digest, manifest.draft, evidence)
+        """End a job at all of its parties; those that cannot be reached now are told later.
+
+        Whatever fails here, too: what the job gave, or why it ended, stands.
+        """
+        try:
+            self._close(manifest.digest, manifest.draft, lambda: evidence)
+        except Exception as error:  # noqa: BLE001  disk, log or store; `close_others` tries again
+            _log.warning("job not closed", job=manifest.draft.job, reason=reason_of(error))
 
     def close_others(self) -> None:
-        """End the jobs that no thread works on: of before a restart, and where a party could not be reached."""
+        """End the jobs that no thread works on: of before a restart, and where a party could not be reached.
+
+        Raises what the store does where it does not say which ones those are.
+        """
         for data in self._store.unfinished():
             draft, digest = Manifest.draft_of(data), Manifest.digest_of(data)
             with self._changing:
@@ -71,47 +81,46 @@ class Closing:
                     continue
                 self._held.add(digest)
             try:
-                self._close(digest, draft, self._evidence.resume(name_of(draft, digest)))
-            except (OSError, CoordinatorError, EvidenceError) as error:  # the next round tries again
-                _log.warning("job not closed", job=draft.job, reason=str(error))
+                self._close(digest, draft, partial(self._evidence.resume, name_of(draft, digest)))
+            except Exception as error:  # noqa: BLE001  disk, log or store; the next round tries again
+                _log.warning("job not closed", job=draft.job, reason=reason_of(error))
             finally:
                 with self._changing:
                     self._held.discard(digest)
 
-    def _close(self, digest: bytes, draft: Draft, evidence: JobEvidence | None) -> None:
+    def _close(self, digest: bytes, draft: Draft, resume: Callable[[], JobEvidence | None]) -> None:
         self._store.start_closing(digest, draft.participants)
-        self._tell(self._store.to_close(digest), digest, draft, evidence)
-        if self._store.to_close(digest) and self._clock() < draft.expires:
-            return
-        if evidence is not None:
-            evidence.finish(self._coordinator)
-        self._store.close_job(digest)
+        waiting = self._store.to_close(digest)
+        told = self._tell(waiting, digest, draft)
+        over = told.keys() >= set(waiting) or self._clock() >= draft.expires
+        if not told and not over:
+            return  # taking up a folder reads all of it: not in every round for a party that is away for days
+        evidence = resume()
+        for name, recorded in told.items():
+            if evidence is not None:
+                evidence.recorded(name, recorded)
+            self._store.closed_at(digest, name)
+        if over:
+            if evidence is not None:
+                evidence.finish(self._coordinator)
+            self._store.close_job(digest)
 
-    def _tell(self, names: Sequence[str], digest: bytes, draft: Draft, evidence: JobEvidence | None) -> None:
+    def _tell(self, names: Sequence[str], digest: bytes, draft: Draft) -> Mapping[str, bytes]:
+        """Tell parties that a job is over; what each of those that could be reached recorded of it."""
         with self._nodes.conversation() as conversation:
-            calls = {
-                name: partial(self._tell_one, conversation, name, digest, draft, evidence) for name in names
-            }
-            in_parallel(calls, on_failure=conversation.abort)
+            calls = {name: partial(self._tell_one, conversation, name, digest, draft.job) for name in names}
+            told = in_parallel(calls, on_failure=conversation.abort)
+        return {name: recorded for name, recorded in told.items() if recorded is not None}
 
-    def _tell_one(
-        self,
-        conversation: Conversation,
-        name: str,
-        digest: bytes,
-        draft: Draft,
-        evidence: JobEvidence | None,
-    ) -> None:
+    def _tell_one(self, conversation: Conversation, name: str, digest: bytes, job: str) -> bytes | None:
         try:
             with self._heads.turn(name):
                 head, recorded = conversation.close_job(name, digest, self._heads.known())
                 self._heads.take(name, head)
         except (NodeFailedError, EvidenceError) as error:
-            _log.warning("job not closed", node=name, job=draft.job, reason=str(error))
-            return
-        if evidence is not None:
-            evidence.recorded(name, recorded)
-        self._store.closed_at(digest, name)
+            _log.warning("job not closed", node=name, job=job, reason=str(error))
+            return None
+        return recorded
 
 
 def name_of(draft: Draft, digest: bytes) -> JobName:

@@ -5,7 +5,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -163,15 +162,17 @@ class Dispatcher:
     # The workers.
 
     def _run_jobs(self) -> None:
-        while self._wait_for_work():
+        while True:
             try:
+                if not self._wait_for_work():
+                    return
                 with self._turns.shared():
                     taken = self._take()
                     if taken is not None:
                         self._run(*taken)
             except Exception as error:  # noqa: BLE001  a store that cannot be written: nothing is lost, and it may heal
                 failure_of(error)
-                time.sleep(_PAUSE)
+                self._pause()
 
     def _wait_for_work(self) -> bool:
         """Return True when a job can be taken, False when no more will be."""
@@ -221,7 +222,7 @@ class Dispatcher:
         with self._work:
             try:
                 ended = self._ended(self.submission(job), attempt, error)
-                self._put(ended, None if report is None else _encoded(report))
+                self._keep(ended, None if report is None else _encoded(report))
             finally:
                 del self._tries[job]
                 self._queue.release(job)
@@ -255,6 +256,24 @@ class Dispatcher:
             return submission.wait(error.departments, str(error), self._limits, now)
         text, exit_code = failure_of(error, job=submission.job)
         return submission.end(State.FAILED, text, exit_code, now)
+
+    def _keep(self, ended: Submission, outcome: bytes | None) -> None:
+        """Keep what became of a job, however long the store takes none: nobody else has it.
+
+        Until then its recipient is busy; a coordinator that is stopped says at its next start that the job failed.
+        """
+        while True:
+            try:
+                return self._put(ended, outcome)
+            except Exception as error:  # noqa: BLE001  as in `_run_jobs`
+                failure_of(error, job=ended.job)
+                if self._pause():
+                    return None
+
+    def _pause(self) -> bool:
+        """Wait until what failed may have healed; whether it is all over."""
+        with self._work:
+            return self._work.wait_for(lambda: self._stopped, _PAUSE)
 
     def _put(self, submission: Submission, outcome: bytes | None = None) -> None:
         """Keep a change, then let it be seen."""

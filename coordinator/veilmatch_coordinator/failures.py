@@ -10,6 +10,7 @@ from veilmatch_policy.errors import PolicyError
 from veilmatch_transport import as_refusal
 
 _log = structlog.get_logger(__name__)
+_OURS = (CoordinatorError, EvidenceError, PolicyError)  # their texts are public
 
 
 class Failure(NamedTuple):
@@ -21,7 +22,7 @@ class Failure(NamedTuple):
 
 def failure_of(error: Exception, **what: str) -> Failure:
     """Log an exception and return what may be told of it; ``what`` names the work in the log."""
-    if isinstance(error, CoordinatorError | EvidenceError | PolicyError):
+    if isinstance(error, _OURS):
         notes = getattr(error, "__notes__", [])
         _log.warning("ended without a result", reason=str(error), notes=notes, **what)
         return Failure(str(error), error.exit_code)
@@ -29,3 +30,8 @@ def failure_of(error: Exception, **what: str) -> Failure:
     refusal = as_refusal(error)
     _log.error("ended without a result", reason=refusal.reason, **what)
     return Failure(f"coordinator: {refusal.public}", 5)
+
+
+def reason_of(error: Exception) -> str:
+    """What the log gets of a failure that ends nothing: what is to be done is tried again."""
+    return str(error) if isinstance(error, _OURS) else as_refusal(error).reason

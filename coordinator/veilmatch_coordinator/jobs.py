@@ -195,19 +195,21 @@ class Jobs:
                 )
                 for number, policy in enumerate(manifest.policies)
             ]
-            for policy in manifest.policies:
-                if policy.reveal == "count":
-                    evidence.delivered(policy)
-            self._store.keep_counts(
-                bytes.fromhex(manifest.draft.epoch),
-                {
-                    content_digest(policy): json.dumps(copy).encode()
-                    for policy, copy in zip(manifest.policies, copies, strict=True)
-                    if policy.reveal == "count"
-                },
-            )
             pipeline.conclude(recipient, seconds)
+        counted = [
+            (policy, json.dumps(copy).encode())
+            for policy, copy in zip(manifest.policies, copies, strict=True)
+            if policy.reveal == "count"
+        ]
+        for policy, _ in counted:
+            evidence.delivered(policy)
         evidence.report(copies)
+        # Last: what is kept is given to whoever asks again, so it is of a job that is complete, and in its report.
+        # Of one that failed the number is lost for this epoch: its recipient counts it no second time (5.5).
+        self._store.keep_counts(
+            bytes.fromhex(manifest.draft.epoch),
+            {content_digest(policy): copy for policy, copy in counted},
+        )
         return JobReport(manifest.draft.job, seconds, traffic.sent, traffic.received, copies)
 
     def _combiner(self, manifest: Manifest, agreement: AgreementKey, secret: bytes) -> Combiner:

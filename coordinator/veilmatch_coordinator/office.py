@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
+
+import structlog
 
 from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.control import Step
 from veilmatch_coordinator.dispatch import Dispatcher
 from veilmatch_coordinator.errors import RequestError
+from veilmatch_coordinator.failures import reason_of
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, Progress, link
 from veilmatch_coordinator.patience import RECONNECT_WAIT
@@ -28,6 +32,8 @@ from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, reo
 from veilmatch_policy.manifest import MOST_POLICIES
 from veilmatch_policy.policy import parse_policies
 from veilmatch_transport.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
 
 MOST_LISTED = 1000  # jobs in one answer, which is one message
 _CLOSE_AGAIN = (
@@ -83,9 +89,8 @@ class Office:
         )
         self._heads = jobs.heads
         self._closing = jobs.closing
-        metrics = metrics or Metrics()
-        metrics.queue([state for state in State if not state.ended], self._queue)
-        self._dispatcher = Dispatcher(jobs, store, self._turns, limits, clock, metrics)
+        self._metrics = metrics or Metrics()
+        self._dispatcher = Dispatcher(jobs, store, self._turns, limits, clock, self._metrics)
 
     def start(self, stopping: threading.Event) -> None:
         """Begin to run what is queued, until ``stopping`` is set."""
@@ -94,14 +99,21 @@ class Office:
             stopping.wait()
             self.stop()
 
+        def attempt(work: Callable[[], None]) -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001  the next round may find store, disk and nodes well again
+                if not stopping.is_set():  # then the service's parts are closed one after the other
+                    _log.warning("not done, tried again", reason=reason_of(error))
+
         def exchange() -> None:
             while not stopping.wait(_EXCHANGE):
-                self._heads.exchange(self._nodes)
+                attempt(partial(self._heads.exchange, self._nodes))
 
         def close() -> None:
-            self._closing.close_others()
+            attempt(self._closing.close_others)
             while not stopping.wait(_CLOSE_AGAIN):
-                self._closing.close_others()
+                attempt(self._closing.close_others)
 
         threading.Thread(target=close, name="closing", daemon=True).start()
         threading.Thread(target=stop, name="office", daemon=True).start()
@@ -120,12 +132,14 @@ class Office:
         """Break off what runs: it has failed.  What is queued or waits goes on when the coordinator is back."""
         self._dispatcher.stop(_ENDED_WITHIN)
 
-    def _queue(self) -> tuple[dict[str, int], float]:
-        """Jobs that have not ended, by state, and the seconds that the longest of them waits to begin."""
+    def measure(self) -> None:
+        """Have the metrics say how many jobs are in which state now, and how long the first waits to begin."""
         still = self._store.open_submissions()
         now = self._clock()
         waits = [(now - each.submitted).total_seconds() for each in still if each.state is State.QUEUED]
-        return Counter(each.state.value for each in still), max(waits, default=0.0)
+        found = Counter(each.state.value for each in still)
+        jobs = {state.value: found[state.value] for state in State if not state.ended}
+        self._metrics.queue(jobs, max(waits, default=0.0))
 
     # Epochs.
 

@@ -10,6 +10,7 @@ from veilmatch_coordinator.config import CoordinatorConfig
 from veilmatch_crypto import IdentityKey
 from veilmatch_policy.directory import Directory
 from veilmatch_transport import (
+    SettingsError,
     TlsIdentity,
     load_settings,
     read_directory,
@@ -37,6 +38,9 @@ def prepare(path: Path, *, oldest: int = 1) -> Prepared:
     Raises SettingsError, DirectoryError or CredentialError.
     """
     config = load_settings(path, CoordinatorConfig)
+    if config.evidence.is_mount():
+        # Packages are filled beside it and come into it by a rename, which no other disk's folder can.
+        raise SettingsError(f"{config.evidence}: is a disk of its own; name a folder on it as evidence")
     unlock = read_passphrase(config.keys.unlock, path.parent)
     tls = read_tls(config.tls, unlock)
     directory = read_directory(config.federation, oldest=oldest)

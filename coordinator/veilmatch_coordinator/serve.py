@@ -20,7 +20,7 @@ from veilmatch_evidence.actions import ServiceStarted
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.directory import Directory, open_directory
 from veilmatch_transport import RoleGate, Server, status
-from veilmatch_transport.lifetime import Anew, End, Lifetime
+from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 from veilmatch_transport.logs import writing
 from veilmatch_transport.metrics import Metrics
 from veilmatch_transport.oversight import Overseen, overseen
@@ -36,11 +36,11 @@ def serve(path: Path) -> None:
     DirectoryError, CredentialError, ListenError or LogError before anything is served, and LogError when the
     log can no longer be written.
     """
-    with Lifetime() as lifetime:
-        prepared: Prepared | None = prepare(path)
-        while prepared is not None:
-            anew = Anew(lambda old=prepared: prepare(path, oldest=old.directory.version))  # type: ignore[misc]  # mypy infers no default in a lambda
-            prepared = anew.found if _serve(prepared, lifetime, anew) is End.ANEW else None
+
+    def read(old: Prepared | None) -> Prepared:
+        return prepare(path) if old is None else prepare(path, oldest=old.directory.version)
+
+    live(read, _serve)
 
 
 def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
@@ -97,13 +97,18 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             server.add(service, add)
         server.add(status.SERVICE, status.register("coordinator", directory))
         port = server.start(config.listen)
+
+        def transaction() -> None:
+            store.set_directory_version(directory.version)
+            office.measure()  # here and not at a scrape, which is answered while the store is away, too
+
         seen = Overseen(
             role="coordinator",
             name=config.name,
             directory=directory,
             tls=tls,
             store=config.store,
-            transaction=lambda: store.set_directory_version(directory.version),
+            transaction=transaction,
             log=config.log,
             require_writable=log.require_writable,
             asked={
@@ -117,6 +122,8 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
         )
         metrics.attached(attachments.count)
         stack.enter_context(overseen(seen, metrics, config.metrics, server.tell_health))
+        # Not before: with a directory that it could not begin with, it could not go on with the one that it had.
+        store.set_directory_version(directory.version)
         _log.info("listening", coordinator=config.name, port=port)
         office.start(server.stopping)
 
@@ -132,6 +139,5 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
 
 
 def _require_newest(directory: Directory, store: CoordinatorStore) -> None:
-    """Remember the directory's version.  Raises DirectoryError where a newer one was seen before."""
+    """Raise DirectoryError where a newer directory was seen before."""
     open_directory(directory.file, directory.signature, directory.root, oldest=store.directory_version())
-    store.set_directory_version(directory.version)

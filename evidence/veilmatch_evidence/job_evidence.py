@@ -103,7 +103,7 @@ class JobEvidence:
 
     @property
     def complete(self) -> bool:
-        """Whether the coordinator says that there are results and that everybody's records are: then nothing is missing."""
+        """Whether the coordinator says that there are results and everybody's records: then nothing may be missing."""
         return self.package.index.status == "complete"
 
     @property

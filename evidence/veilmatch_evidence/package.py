@@ -46,7 +46,7 @@ _LAST = frozenset({DIGESTS, INDEX, INDEX_SIGNATURE})  # written when all others 
 _SYNCS = 16  # at once: a file system puts those that wait for its journal on disk together
 
 Trust = Literal["one-machine", "federation"]  # whether one person ran all parties, or each its own
-Status = Literal["complete", "ended"]  # whether there are results, and every party's records of how they came about
+Status = Literal["complete", "ended"]  # whether there are results, and every party's records
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]

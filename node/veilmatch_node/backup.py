@@ -3,11 +3,14 @@
 What an older store has forgotten must not be had a second time.  The log says which runs and budgets were used
 since, and they are taken again; the rest is given up: jobs are closed, epochs forgotten, numbers of sealed messages
 jump ahead, and what an officer refused or revoked since takes the approvals of that request with it.
+
+The debits come last: until they are there, a store that is made safe where it is stands for what it is, an older
+one (`require_whole`), and an interrupted `restore` is run again.
 """
 
 import mmap
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +21,7 @@ from veilmatch_evidence.records import Record
 from veilmatch_node.config import NodeConfig
 from veilmatch_node.prepared import Prepared, prepare
 from veilmatch_node.rights import Rules
-from veilmatch_node.store import DIRECTORY_VERSION, SCHEMA, DeskStore, NodeStore
+from veilmatch_node.store import SCHEMA, DeskStore, NodeStore
 from veilmatch_node.store.desk import Debited
 from veilmatch_policy.budgets import ROWS, Cost, budget_groups
 from veilmatch_policy.clock import utc_now
@@ -26,7 +29,9 @@ from veilmatch_transport import SettingsError, load_settings
 from veilmatch_transport.backups import About, restoring, write_backup
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_STARTED = b'"action":"started"'  # as a line of the log has it: quotation marks within texts are escaped
+# As a line of the log has them: quotation marks within texts are escaped.
+_STARTED = b'"action":"started"'
+_DECIDED = b'"action":"decided"'
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,9 @@ def restore(path: Path, source: Path | None, *, log_lost: bool) -> Restored:
         log=config.log,
         log_lost=log_lost,
         goes_on_from=goes_on_from,
-    ) as place:
-        store = NodeStore(place, prepared.vault)
-        log = EvidenceLog(config.log, config.name, prepared.keys.identity)
+    ) as places:
+        store = NodeStore(places.store, prepared.vault)
+        log = EvidenceLog(places.log, config.name, prepared.keys.identity)
         try:
             return _make_safe(store, log.records(), prepared, log_lost=log_lost)
         finally:
@@ -72,40 +77,62 @@ def restore(path: Path, source: Path | None, *, log_lost: bool) -> Restored:
 
 
 def require_whole(desk: DeskStore, log: Path) -> None:
-    """Raise SettingsError where a log's newest job is not in the store: the store is older than the log."""
-    started = _newest_started(log)
-    if started is None:
-        return
-    took = started.debits or any(policy.approval for policy in started.policies)
-    if took and not desk.debited(bytes.fromhex(started.manifest)):
+    """Raise SettingsError where the newest job of a log that took something is not in the store: that is older."""
+    started = next((each for each in _newest_started(log) if _took(each)), None)
+    if started is not None and not desk.debited(bytes.fromhex(started.manifest)):
         raise SettingsError(
             "store: is older than the log, and would give again what was used since; run veilmatch node restore"
         )
 
 
+def give_up_lost(desk: DeskStore, log: Path) -> int:
+    """Give up the approvals of requests of which the log has a refusal or revocation that the store has not.
+
+    A decision is in the log before it is in the store (desk.py), so an older store lacks it, and so does one whose
+    officer's command ended in between.  The log does not hold the signed decision; without its approvals the request
+    waits for the officer, and a job that rests on one stops.  Approvals that came after it stay.  How many were
+    given up.
+    """
+    known = desk.decided()
+    return desk.give_up_approvals(_lost(_decided(log), known))
+
+
 def _make_safe(
     store: NodeStore, records: Iterable[Record], prepared: Prepared, *, log_lost: bool
 ) -> Restored:
-    version, lost, decided = 0, list[Debited](), set[bytes]()
-    known = store.desk.decided()
+    version, lost, decided = 0, list[Debited](), list[Decided]()
     for record in records:
         when, action = record.read() or (_NEVER, None)
         match action:
             case ServiceStarted():
                 version = max(version, action.directory_version)
-            case Started() if not store.desk.debited(bytes.fromhex(action.manifest)):
+            case Started() if _took(action) and not store.desk.debited(bytes.fromhex(action.manifest)):
                 lost.append(_as_logged(when, action))
-            case Decided() if action.kind != "approve" and bytes.fromhex(action.decision) not in known:
-                decided.add(bytes.fromhex(action.request))
-    store.desk.take_again([*lost, *([_everything(prepared)] if log_lost else [])])
-    store.desk.give_up_approvals(None if log_lost else decided)
+            case Decided():
+                decided.append(action)
+    requests = _lost(decided, store.desk.decided())
+    store.set_directory_version(version)
     store.close_expired(_NEVER)
     store.forget_people()
     store.jump_ahead()
-    seen = store.setting(DIRECTORY_VERSION)
-    if version > (0 if seen is None else int.from_bytes(seen, "big")):
-        store.set_setting(DIRECTORY_VERSION, version.to_bytes(8, "big"))
-    return Restored(len(lost), len(decided))
+    store.desk.give_up_approvals(None if log_lost else requests)
+    store.desk.take_again([*lost, *([_everything(prepared)] if log_lost else [])])
+    return Restored(len(lost), len(requests))
+
+
+def _lost(decided: Iterable[Decided], known: Collection[bytes]) -> dict[bytes, set[bytes]]:
+    """Requests of which a refusal or revocation is not `known`, each with the approvals since, all by their hashes.
+
+    ``decided`` is in the order of the log.
+    """
+    lost: dict[bytes, set[bytes]] = {}
+    for each in decided:
+        request, decision = bytes.fromhex(each.request), bytes.fromhex(each.decision)
+        if each.kind != "approve" and decision not in known:
+            lost[request] = set()
+        elif each.kind == "approve" and request in lost:
+            lost[request].add(decision)
+    return lost
 
 
 def _as_logged(when: datetime, started: Started) -> Debited:
@@ -143,14 +170,29 @@ def _everything(prepared: Prepared) -> Debited:
     return Debited(in_a_manifests_place, b"", utc_now(), (), tuple(costs))
 
 
-def _newest_started(log: Path) -> Started | None:
-    """The newest job that a log says was started here; without reading what is before it."""
+def _took(started: Started) -> bool:
+    """Whether a job took anything that the store must know."""
+    return bool(started.debits) or any(policy.approval for policy in started.policies)
+
+
+def _newest_started(log: Path) -> Iterator[Started]:
+    """The jobs that a log says were started here, the newest first; without reading what is before the last asked."""
     if not log.stat().st_size:
-        return None
+        return
     with log.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        found = text.rfind(_STARTED)
-        if found < 0:
-            return None
-        line = text[text.rfind(b"\n", 0, found) + 1 : text.find(b"\n", found)]
-    read = Record.decode(line).read()
-    return read[1] if read is not None and isinstance(read[1], Started) else None
+        begins = len(text)
+        while (found := text.rfind(_STARTED, 0, begins)) >= 0:
+            begins = text.rfind(b"\n", 0, found) + 1
+            match Record.decode(text[begins : text.find(b"\n", found)]).read():
+                case (_, Started() as started):
+                    yield started
+
+
+def _decided(log: Path) -> Iterator[Decided]:
+    """What a log says that the officer decided, the oldest first."""
+    with log.open("rb") as file:
+        for line in file:
+            if _DECIDED in line and line.endswith(b"\n"):  # the officer's command may be writing one
+                match Record.decode(line[:-1]).read():
+                    case (_, Decided() as decided):
+                        yield decided

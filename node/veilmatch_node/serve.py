@@ -14,9 +14,9 @@ from veilmatch_crypto import make_executor
 from veilmatch_evidence.actions import ServiceStarted
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.answers import DataFolder
-from veilmatch_node.backup import require_whole
+from veilmatch_node.backup import give_up_lost, require_whole
 from veilmatch_node.client import Attachment
-from veilmatch_node.config import ConsoleSettings
+from veilmatch_node.config import ConsoleSettings, NodeConfig
 from veilmatch_node.databases import Databases
 from veilmatch_node.desk import Desk
 from veilmatch_node.job_log import JobLog
@@ -28,10 +28,10 @@ from veilmatch_node.rights import Rights, Rules
 from veilmatch_node.service import ROLES, SERVICE, Tasks, register
 from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
-from veilmatch_node.store import DIRECTORY_VERSION, NodeStore
+from veilmatch_node.store import NodeStore
 from veilmatch_policy.directory import Directory, open_directory
-from veilmatch_transport import RoleGate, Server, SettingsError, status
-from veilmatch_transport.lifetime import Anew, End, Lifetime
+from veilmatch_transport import RoleGate, Server, SettingsError, as_refusal, status
+from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 from veilmatch_transport.logs import writing
 from veilmatch_transport.metrics import Metrics
 from veilmatch_transport.oversight import Overseen, overseen
@@ -49,11 +49,11 @@ def serve(path: Path) -> None:
     DirectoryError, CredentialError, ListenError, LogError or PolicyError (a catalog that is refused) before
     anything is served, and LogError when the log can no longer be written.
     """
-    with Lifetime() as lifetime:
-        prepared: Prepared | None = prepare(path)
-        while prepared is not None:
-            anew = Anew(lambda old=prepared: prepare(path, oldest=old.directory.version))  # type: ignore[misc]  # mypy infers no default in a lambda
-            prepared = anew.found if _serve(prepared, lifetime, anew) is End.ANEW else None
+
+    def read(old: Prepared | None) -> Prepared:
+        return prepare(path) if old is None else prepare(path, oldest=old.directory.version)
+
+    live(read, _serve)
 
 
 def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
@@ -71,7 +71,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             config.log, config.name, keys.identity, on_failure=broken.set, on_record=metrics.recorded
         )
         stack.callback(log.close)
-        require_whole(store.desk, config.log)
+        _hold_against_log(store, config)
         log.append(
             ServiceStarted(
                 release=version("veilmatch"),
@@ -141,7 +141,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             directory=directory,
             tls=tls,
             store=config.store,
-            transaction=lambda: _remember(directory, store),
+            transaction=lambda: store.set_directory_version(directory.version),
             log=config.log,
             require_writable=log.require_writable,
             asked={coordinator: address},
@@ -153,12 +153,15 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             server.add(status.SERVICE, status.register("node", directory))
             port = server.start(config.listen)
             stack.enter_context(overseen(seen, metrics, config.metrics, server.tell_health))
+            store.set_directory_version(directory.version)  # see below
             _log.info("listening", node=config.name, port=port)
             end = server.serve_until(lifetime, broken, again=anew, idle=tasks.idle)
         else:
             attachment = Attachment(coordinator, address, tls, tasks)
             seen = replace(seen, more={"attachment": attachment.look})
             stack.enter_context(overseen(seen, metrics, config.metrics))
+            # Not before: with a directory that it could not begin with, it could not go on with the one that it had.
+            store.set_directory_version(directory.version)
             _log.info("dialling", node=config.name)
             with attachment.attached():
                 end = lifetime.wait(broken, again=anew, idle=tasks.idle)
@@ -167,15 +170,18 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
 
 
 def _require_newest(directory: Directory, store: NodeStore) -> None:
-    """Remember the directory's version.  Raises DirectoryError where a newer one was seen before."""
-    seen = store.setting(DIRECTORY_VERSION)
-    oldest = 1 if seen is None else int.from_bytes(seen, "big")
-    open_directory(directory.file, directory.signature, directory.root, oldest=oldest)
-    _remember(directory, store)
+    """Raise DirectoryError where a newer directory was seen before."""
+    open_directory(directory.file, directory.signature, directory.root, oldest=store.directory_version())
 
 
-def _remember(directory: Directory, store: NodeStore) -> None:
-    store.set_setting(DIRECTORY_VERSION, directory.version.to_bytes(8, "big"))
+def _hold_against_log(store: NodeStore, config: NodeConfig) -> None:
+    """Raise SettingsError where the store is older than the log; give up approvals that the log knows better of."""
+    require_whole(store.desk, config.log)
+    if give_up_lost(store.desk, config.log):
+        _log.warning(
+            "approvals given up: the log has a refusal or revocation that the store has not; decide them anew",
+            node=config.name,
+        )
 
 
 def _officers_page(settings: ConsoleSettings, desk: Desk) -> AbstractContextManager[int]:
@@ -195,11 +201,17 @@ def _erasing(jobs: NodeJobs) -> Iterator[None]:
     stopped = threading.Event()
 
     def erase() -> None:
-        jobs.close_expired()
-        while not stopped.wait(_ERASE_SECONDS):
+        try:
             jobs.close_expired()
+        except Exception as error:  # noqa: BLE001  tried again in an hour
+            _log.warning("expired jobs not erased yet", reason=as_refusal(error).reason)
 
-    thread = threading.Thread(target=erase, name="erase expired jobs", daemon=True)
+    def erase_again() -> None:
+        erase()
+        while not stopped.wait(_ERASE_SECONDS):
+            erase()
+
+    thread = threading.Thread(target=erase_again, name="erase expired jobs", daemon=True)
     thread.start()
     try:
         yield

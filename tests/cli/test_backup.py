@@ -20,10 +20,10 @@ from veilmatch_crypto import IdentityKey, SealError, Vault
 from veilmatch_evidence.actions import Debit, Decided, PolicyUse, ServiceStarted, Started
 from veilmatch_evidence.errors import LogError
 from veilmatch_evidence.log import EvidenceLog
-from veilmatch_node.backup import back_up, require_whole, restore
+from veilmatch_node.backup import back_up, give_up_lost, require_whole, restore
 from veilmatch_node.errors import BudgetSpentError, JobRefusedError
-from veilmatch_node.store import DIRECTORY_VERSION, OUTPUTS, NodeStore, StoredEpoch, StoredJob
-from veilmatch_node.store.desk import Limit, _decisions
+from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch, StoredJob
+from veilmatch_node.store.desk import DeskStore, Limit, _decisions
 from veilmatch_node.store_key import rotate_store_key
 from veilmatch_policy.budgets import Cost
 from veilmatch_transport import SettingsError
@@ -60,17 +60,14 @@ class World:
         self.configure(budget={"runs_a_year": 2, "epsilon_a_year": 1})
         self.store, self.path, self.log = self.home / "state.sqlite", None, self.home / "evidence.log"
         with self.opened() as store:
-            store.set_setting(DIRECTORY_VERSION, (1).to_bytes(8, "big"))
+            store.set_directory_version(1)
             store.set_setting(OUTPUTS, b"outputs")
             store.save_epoch(EPOCH, StoredEpoch(b"{}", 9, b"people"), b"tags")
             store.next_sequence("social")
             store.keep_request(b"q" * 32, b"blinds")
             with store._engine.begin() as connection:
                 for digest, request in ((APPROVAL, REQUEST), (b"b" * 32, b"s" * 32)):
-                    row = {"digest": digest, "request": request, "kind": "approve", "policy": "p"}
-                    connection.execute(
-                        insert(_decisions).values(**row, decided="2026", statement=digest, signature=b"")
-                    )
+                    approved(connection, digest, request)
         self.write(ServiceStarted(release="1", directory="0" * 64, directory_version=1))
         self.run(FIRST)
 
@@ -123,17 +120,12 @@ class World:
         )
 
     def go_on(self):
-        """What happens after a backup: another job, a newer directory, and an approval is revoked."""
+        """What happens after a backup: jobs, of which one takes nothing, a newer directory, a revocation."""
         self.run(SECOND)
         self.write(
+            Started(job="d" * 32, manifest="d" * 64, epoch=EPOCH.hex(), policies=(), debits=()),
             ServiceStarted(release="1", directory="0" * 64, directory_version=7),
-            Decided(
-                kind="revoke",
-                decision="c" * 64,
-                request=REQUEST.hex(),
-                policy="p",
-                version=1,
-            ),
+            decided("revoke", b"\xcc" * 32),
         )
 
 
@@ -146,6 +138,15 @@ class _Closing:
 
     def __exit__(self, *_):
         self.store.close()
+
+
+def approved(connection, digest, request):
+    row = {"digest": digest, "request": request, "kind": "approve", "policy": "p", "decided": "2026"}
+    connection.execute(insert(_decisions).values(**row, statement=digest, signature=b""))
+
+
+def decided(kind, decision):
+    return Decided(kind=kind, decision=decision.hex(), request=REQUEST.hex(), policy="p", version=1)
 
 
 def debited(manifest):
@@ -196,7 +197,7 @@ def test_what_was_used_since_a_backup_stays_used(world, tmp_path):
         assert store.job(FIRST) is store.job(SECOND) is store.epoch(EPOCH) is None
         assert store.linked(EPOCH) == b"tags"
         assert store.setting(OUTPUTS) == b"outputs"
-        assert store.setting(DIRECTORY_VERSION) == (7).to_bytes(8, "big")
+        assert store.directory_version() == 7
         assert store.next_sequence("social") > 1_000_000
         require_whole(desk, world.log)
     assert sorted(each.name for each in world.home.glob("state*")) == ["state.sqlite", "state.sqlite.lock"]
@@ -212,6 +213,93 @@ def test_an_older_file_that_was_put_back_by_hand_is_refused_until_it_is_made_saf
     with world.opened() as store:
         require_whole(store.desk, world.log)
         assert store.desk.budgets(now=NOW) == [Cost("runs", COST.what, "social", 2)]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        (NodeStore, "close_expired"),
+        (NodeStore, "forget_people"),
+        (NodeStore, "jump_ahead"),
+        (DeskStore, "give_up_approvals"),
+        (DeskStore, "take_again"),
+    ],
+    ids=lambda step: step[1],
+)
+def test_a_restore_in_its_place_that_is_interrupted_leaves_a_store_that_is_refused(world, step, monkeypatch):
+    older = world.store.read_bytes()
+    world.go_on()
+    world.store.write_bytes(older)
+    with monkeypatch.context() as patched:
+        patched.setattr(*step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(world.config, None, log_lost=False)
+    with world.opened() as store, pytest.raises(SettingsError, match="is older than the log"):
+        require_whole(store.desk, world.log)
+    assert restore(world.config, None, log_lost=False).jobs == 1
+    with world.opened() as store:
+        require_whole(store.desk, world.log)
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_that_the_log_is_lost_must_be_said_again_after_an_interruption(world, tmp_path, by_hand, monkeypatch):
+    back_up(world.config, tmp_path / "kept")
+    source = None if by_hand else tmp_path / "kept"
+    if not by_hand:
+        world.store.unlink()
+    world.log.unlink()
+    there = []
+    with monkeypatch.context() as patched:
+        # A kill leaves what is there now.
+        patched.setattr(DeskStore, "take_again", lambda *_: there.append(world.log.exists()) or killed())
+        with pytest.raises(KeyboardInterrupt):
+            restore(world.config, source, log_lost=True)
+    assert there == [False]
+    restore(world.config, source, log_lost=True)
+    assert world.log.read_bytes() == (b"" if by_hand else (tmp_path / "kept" / "log").read_bytes())
+
+
+def test_what_another_store_left_beside_is_not_taken_into_this_one(world, tmp_path):
+    back_up(world.config, tmp_path / "kept")
+    wal = world.home / "state.sqlite-wal"
+    with world.opened() as store:
+        store.set_setting("later", b"than the backup")
+        left = wal.read_bytes()  # as a kill leaves it
+    world.store.unlink()
+    wal.write_bytes(left)
+    with pytest.raises(SettingsError) as refused:
+        restore(world.config, tmp_path / "kept", log_lost=False)
+    assert str(refused.value) == (
+        f"{wal}: there is a store already; move it away first, with all files beside it"
+    )
+    wal.rename(world.home / "state.sqlite.restored-wal")  # of an earlier attempt
+    restore(world.config, tmp_path / "kept", log_lost=False)
+    with world.opened() as store:
+        assert store.setting("later") is None
+
+
+@pytest.mark.parametrize("kind", ["revoke", "refuse"])
+def test_a_decision_that_is_only_in_the_log_gives_up_what_it_was_about(world, kind):
+    """The store was put back, or the officer's command ended between the two."""
+    with world.opened() as store:
+        assert give_up_lost(store.desk, world.log) == 0
+        assert not store.desk.revoked(FIRST)
+    world.write(decided("approve", APPROVAL), decided(kind, b"\xcc" * 32))
+    with world.opened() as store:
+        require_whole(store.desk, world.log)
+        assert give_up_lost(store.desk, world.log) == 1
+        assert [decision.statement for decision in store.desk.decisions()] == [b"b" * 32]
+        assert store.desk.revoked(FIRST)  # a job that rests on it stops
+    world.write(decided("approve", b"\xdd" * 32))
+    with world.opened() as store:
+        with store._engine.begin() as connection:
+            approved(connection, b"\xdd" * 32, REQUEST)
+        assert give_up_lost(store.desk, world.log) == 0
+        assert b"\xdd" * 32 in store.desk.decided()
 
 
 def test_without_the_log_everything_is_spent(world, tmp_path):

@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 from veilmatch_coordinator import attachments as attachments_module
 from veilmatch_coordinator.attachments import Attachments
 from veilmatch_coordinator.client import Conversation, LinkTask, OpenTask, PrepareTask
-from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_coordinator.client.line import Line
+from veilmatch_coordinator.errors import NodeFailedError, NodeLostError
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_policy.declarations import DepartmentEntry
-from veilmatch_transport import PeerTimeoutError
+from veilmatch_transport import PeerTimeoutError, limits
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2
 
 
@@ -212,3 +213,18 @@ def test_a_stream_that_comes_as_its_offer_expires_is_used_and_released(monkeypat
     assert not released.is_set()
     attachments.release(stream)
     assert released.wait(3)
+
+
+def test_a_node_that_is_silent_for_too_long_is_lost():
+    asked = []
+
+    class Silent:
+        peer = "tax"
+
+        def receive(self, timeout):
+            asked.append(timeout)
+            raise PeerTimeoutError(self.peer, "said nothing for an hour", "look at its log")
+
+    with pytest.raises(NodeLostError, match="tax: said nothing for an hour"):
+        Line(Silent(), None).receive("done")
+    assert asked == [limits.SILENCE]

@@ -18,6 +18,7 @@ from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_coordinator.turns import Turns
 from veilmatch_policy.errors import PolicyRefusedError
 from veilmatch_transport import TransportError
+from veilmatch_transport.errors import StoreFailedError
 
 SECONDS = 5.0
 LIMITS = Limits(
@@ -342,6 +343,66 @@ def test_a_store_that_cannot_be_written_stops_no_worker(world, monkeypatch):
     assert not failures
     world.jobs.end(job)
     world.wait_until(a="complete")
+
+
+def failing(monkeypatch, store, call):
+    """Have the store refuse a call while the event that is returned is set."""
+    monkeypatch.setattr("veilmatch_coordinator.dispatch._PAUSE", 0.01)
+    away, real = threading.Event(), getattr(store, call)
+
+    def refused(*arguments):
+        if away.is_set():
+            raise StoreFailedError("store: its database does not answer; start it")
+        return real(*arguments)
+
+    monkeypatch.setattr(store, call, refused)
+    return away
+
+
+def test_what_became_of_a_job_is_kept_when_the_store_is_back(world, monkeypatch):
+    away = failing(monkeypatch, world.store, "save_submission")
+    job = world.submit("a")
+    world.wait_until(a="running")
+    away.set()
+    world.jobs.end(job)
+    other = world.submit("b")  # of the same recipient: it does not begin before the first is kept
+    until(lambda: world.dispatcher.submission(job).state is State.RUNNING)
+    time.sleep(0.1)
+    assert world.jobs.began == [job]
+    away.clear()
+    world.wait_until(a="complete", b="running")
+    assert b'"source": "policy: a"' in world.store.outcome(job)
+    world.jobs.end(other)
+    world.wait_until(b="complete")
+
+
+def test_a_stop_does_not_wait_for_a_store_that_is_away(world, monkeypatch):
+    away = failing(monkeypatch, world.store, "save_submission")
+    job = world.submit("a")
+    world.wait_until(a="running")
+    away.set()
+    world.jobs.end(job)
+    began = time.monotonic()
+    world.dispatcher.stop(SECONDS)
+    assert time.monotonic() - began < SECONDS / 2
+    away.clear()
+    world.store.close()
+    world.begin()
+    assert world.dispatcher.submission(job).reason == STOPPED
+
+
+def test_a_sweep_that_fails_ends_no_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr("veilmatch_coordinator.dispatch._SWEEP", timedelta(0))
+    with world_of(tmp_path) as world:
+        away = failing(monkeypatch, world.store, "forget_submissions")
+        away.set()
+        world.submit("a")
+        time.sleep(0.1)
+        assert world.states() == {"a": "queued"}
+        away.clear()
+        world.wait_until(a="running")
+        world.jobs.end("a" * 32)
+        world.wait_until(a="complete")
 
 
 # Turns.

@@ -98,6 +98,22 @@ def test_a_nodes_store_is_used_on_after_its_upgrade(tax_copy):
     assert not kept.exists()  # an upgrade is once
 
 
+def test_what_the_earlier_release_was_opening_is_never_opened_again(tax_copy):
+    running = Manifest.digest_of(manifests(tax_copy)["started"])
+    connection = sqlite3.connect(tax_copy)
+    connection.execute("UPDATE jobs SET state = 'opening' WHERE state = 'started'")
+    connection.commit()
+    connection.close()
+    store = NodeStore(tax_copy, VAULT)
+    for again in (
+        lambda: store.take_product(running, 0, 0, b"another product's"),
+        lambda: store.start_circuits(running, b"e" * 32, []),
+    ):
+        with pytest.raises(JobRefusedError, match="is failed here"):
+            again()
+    store.close()
+
+
 def test_a_coordinators_store_is_used_on_after_its_upgrade(tmp_path):
     path = written("office", tmp_path / "state.sqlite")
     jobs = manifests(path)

@@ -81,6 +81,13 @@ def test_all_who_draw_a_setting_at_once_get_the_same(store):
     assert set(drawn) == {store.setting("scalar")}
 
 
+def test_the_directorys_version_only_grows(store):
+    assert store.directory_version() == 1
+    for version, highest in ((3, 3), (4, 4), (2, 4)):
+        store.set_directory_version(version)
+        assert store.directory_version() == highest
+
+
 def test_a_sequence_number_is_recorded_once_and_never_falls(store):
     assert [store.next_sequence("housing") for _ in range(3)] == [1, 2, 3]
     store.record_sequence("housing", 5)

@@ -32,22 +32,32 @@ def lines(tmp_path_factory):
         yield federation
 
 
+mending: list[threading.Timer] = []  # what would mend a line later
+
+
+def mend_in(relay, seconds):
+    mending.append(threading.Timer(seconds, relay.mend))
+    mending[-1].start()
+
+
 @pytest.fixture(autouse=True)
 def _whole_again(lines):
     yield
+    while mending:
+        mending.pop().cancel()
     mend(lines)
 
 
 def restarting(relay):
     """Refuse for two seconds, as a machine that restarts."""
     relay.refuse()
-    threading.Timer(2.0, relay.mend).start()
+    mend_in(relay, 2.0)
 
 
 def swallowing(relay):
     """Hang until it must have been noticed, then be a line again."""
     relay.swallow()
-    threading.Timer(HANGS, relay.mend).start()
+    mend_in(relay, HANGS)
 
 
 FAULTS = {
@@ -203,7 +213,7 @@ def test_a_node_that_waits_for_work_attaches_again_when_its_line_is_back(lines, 
 def test_a_line_that_stands_still_for_a_moment_changes_nothing(lines):
     def pause():
         lines.relays["tax"].hold()
-        threading.Timer(4.0, lines.relays["tax"].mend).start()
+        mend_in(lines.relays["tax"], 4.0)
 
     ended = during(lines, lambda: lines.run("supplement"), "tax", "contribute", pause)
     assert ended.error is None, ended.error

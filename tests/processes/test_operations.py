@@ -142,6 +142,9 @@ def test_services_begin_anew_with_certificate_directory_and_budget(operated):
     federation.configure("police", budget={"runs_an_epoch": 1, "runs_a_year": 9})
     for name in (COORDINATOR, "tax"):
         operated.watch(name)
+    eventually(
+        lambda: '"dialling"' in federation.log("police")
+    )  # before it is there, the signal would end it
     operated.hang_up(*members)
     eventually(lambda: all('"begins anew' in federation.log(name) for name in members))
     eventually(lambda: all(federation.log(name).count('"listening"') == 2 for name in (COORDINATOR, "tax")))
@@ -202,6 +205,24 @@ def test_the_doctor_beside_services_that_run(operated):
         "certificate",
         f"certificate of {COORDINATOR}",
     }
+
+
+def test_what_cannot_be_begun_with_leaves_what_was_there(operated):
+    """The new configuration asks for a port that is taken; the new directory must not be the oldest that is taken."""
+    federation, path = operated.federation, operated.federation.local.configs["tax"]
+    well, begun = path.read_text(), federation.log("tax").count('"listening"')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        federation.configure("tax", metrics={"listen": f"127.0.0.1:{taken.getsockname()[1]}"})
+        operated.publish(3)
+        operated.hang_up("tax")
+        [line] = eventually(
+            lambda: [line for line in federation.log("tax").splitlines() if "goes on as before" in line]
+        )
+    assert "cannot be had" in json.loads(line)["reason"]
+    eventually(lambda: federation.log("tax").count('"listening"') == begun + 1)
+    assert operated.status("tax").directory_version == 2
+    assert operated.health("tax")["checks"]["store"]["status"] == "ok"
+    path.write_text(well)
 
 
 def test_a_node_that_is_gone_degrades_the_coordinator_and_nothing_more(operated):

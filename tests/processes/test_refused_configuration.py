@@ -208,3 +208,10 @@ def test_the_process_ends_with_the_line_and_the_exit_code(homes):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"{path}: others can read this key; run chmod 600 on it\n"
+
+
+def test_evidence_on_a_disk_of_its_own(homes):
+    configure(homes, COORDINATOR, lambda settings: settings.update(evidence="/proc"))
+    assert refusal(homes, COORDINATOR, SettingsError) == (
+        "/proc: is a disk of its own; name a folder on it as evidence"
+    )

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,15 +42,26 @@ def test_results(tmp_path):
     assert not (tmp_path / "old").exists()
 
 
-def test_evidence(tmp_path):
+def test_evidence(tmp_path, monkeypatch):
+    evidence, going = tmp_path / "evidence", tmp_path / "evidence.going"
     for job, days in (("aid/1", 31), ("aid/2", 29), ("card/3", 31)):
         for name in (INDEX, INDEX_SIGNATURE, "products/0-0.bin"):
-            write(tmp_path / job / name, days)
-    write(tmp_path / "aid" / "4" / INDEX, 99)  # never finished: the job may still close
-    write(tmp_path / "card" / "5.going" / "products" / "0-0.bin", 0)  # a crash left it
-    give_up_evidence(tmp_path, NOW - timedelta(days=30))
-    assert {name.rsplit("/", 1)[0] for name in left(tmp_path)} == {"aid/2", "aid/2/products", "aid/4"}
-    assert not (tmp_path / "card").exists()
+            write(evidence / job / name, days)
+    kept = {"aid/2", "aid/2/products"}
+
+    def killed(folder):
+        (folder / "1" / INDEX).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", killed)
+        give_up_evidence(evidence, NOW - timedelta(days=30))
+    assert going.exists()
+    assert {name.rsplit("/", 1)[0] for name in left(evidence)} == kept  # nothing half removed for auditors
+    assert not (evidence / "card").exists()
+    give_up_evidence(evidence, NOW - timedelta(days=30))
+    assert not going.exists()
+    assert {name.rsplit("/", 1)[0] for name in left(evidence)} == kept
 
 
 def test_a_sweep_that_fails_is_said_and_the_others_go_on():

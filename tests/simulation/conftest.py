@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from simulation.operations import Simulation
 from simulation.people import Spec
 from simulation.shared import SAID, simulated
 from simulation.world import Linked, World
@@ -34,3 +35,21 @@ def linked():
 
     yield of
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def replayed(world_of_its_own, linked, tmp_path):
+    """Run operations over a federation; everything is checked after each.  Returns how its jobs ended."""
+
+    def replay(spec, *operations):
+        simulation = Simulation(tmp_path, spec, linked(spec))
+        try:
+            for operation in operations:
+                simulation.do(operation)
+            ended = [job.submission for job in simulation.world.jobs.values()]
+            simulation.end()
+        finally:
+            simulation.close()
+        return [(each.state.value, each.reason) for each in ended]
+
+    return replay

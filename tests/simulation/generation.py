@@ -17,32 +17,18 @@ OFFICERS = tuple(Spec(3, 10, 7, runs=runs) for runs in ((2, 3), (6, 8)))
 
 # Messages and steps by the part that a party has.
 _LINKAGE = (
-    *(
-        "link",
-        "link_ready",
-        "epoch_keys",
-        "confirmation",
-        "confirmations",
-        "pseudonyms",
-        "slots",
-        "batch",
-        "done",
-    ),
-    *("commit:epochs+linked", "record:linked"),
+    *("link", "link_ready", "epoch_keys", "confirmation", "confirmations", "batch", "pseudonyms", "slots"),
+    *("done", "commit:epochs+linked", "record:linked"),
 )
 _FIRST_TRUSTEE = ("epoch_keys_task", "epoch_keys_drawn", "trustee", "commit:settings")
 _OFFICE_LINKING = ("link", "confirmation", "pseudonyms", "commit:epochs+slots", "slots", "done")
 _ALL = (
     *("prepare", "declared", "draft", "job_keys", "manifest", "accepted", "done", "close", "head", "log"),
     *("jobs:started", "jobs:closed", "record:started", "record:closed", "record:head-seen"),
-    *(
-        "commit:desk_uses+desk_debits",
-        "commit:desk_uses",
-        "commit:desk_debits",
-        "commit:desk_requests+desk_drafts",
-    ),
+    *("commit:desk_uses+desk_debits", "commit:desk_uses", "commit:desk_debits"),
+    "commit:desk_requests+desk_drafts",
 )
-_CONTRIBUTOR = (*("contribute", "contribution", "contribution"), *("commit:chunks", "record:contributed"))
+_CONTRIBUTOR = ("contribute", "contribution", "contribution", "commit:chunks", "record:contributed")
 _RECIPIENT = (
     *("open", "presented", "combined", "combined", "opened", "opened", "conclude", "commit:products"),
     *("jobs:opening", "jobs:delivered", "record:presented", "record:opened", "record:delivered"),
@@ -56,17 +42,8 @@ _OFFICE = (
     *("submissions:queued", "submissions:running", "submissions:complete", "submissions:failed"),
     *("record:submitted", "record:manifest-made", "record:received", "record:combined", "record:closed"),
     *("file:manifest.json", "file:0-0.bin", "file:report.json", "file:d1.jsonl", "file:index.json"),
-    *(
-        "prepare",
-        "job_keys",
-        "manifest",
-        "accepted",
-        "contribution",
-        "presented",
-        "opened",
-        "conclude",
-        "close",
-    ),
+    *("prepare", "job_keys", "manifest", "accepted"),
+    *("contribution", "presented", "opened", "conclude", "close"),
 )
 _KINDS = (
     *(*faults.NETWORK, *faults.NETWORK, *faults.KILLS, *faults.KILLS, faults.KILL),

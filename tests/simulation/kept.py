@@ -103,8 +103,10 @@ class Kept:
             holds(killed, node.name, "debited what never started:", manifest)
         for manifest in self._messages.accepted[node.name]:
             holds(manifest in started, node.name, "accepted what it did not record:", manifest)
-            draft = self._messages.manifests[manifest]["draft"]
-            asked = any(node.name in outcome["contributors"] for outcome in draft["outcomes"])
+            shown = self._messages.manifests.get(manifest)
+            if shown is None:  # another than the coordinator made, of a wrong one
+                continue
+            asked = any(node.name in outcome["contributors"] for outcome in shown["draft"]["outcomes"])
             paid = any(what == "people.a" for _, what, _ in kept.get(manifest, ()))
             holds(not asked or paid, node.name, "was asked for nothing:", manifest, kept.get(manifest))
         if self._world.spec.runs is not None:

@@ -22,6 +22,7 @@ from veilmatch_transport._mailbox import Mailbox
 
 _LATE = 0.15  # seconds after which a message comes that waited for another to overtake it
 _DELAY = 0.03
+_RECENT = 16  # tasks: about two jobs
 TASKS = frozenset(
     {
         *("link", "epoch_keys_task", "trustee", "prepare"),
@@ -55,7 +56,7 @@ class Network:
         self.faults = armed
         self.sent: list[Sent] = []
         self.last = time.monotonic()  # when something was sent
-        self.withheld = False
+        self.withheld = False  # what somebody waits for may never come
         self.signers: dict[str, object] = {}  # nodes' identity keys, for a node that forges
         self.another: Callable[[bytes], bytes] = bytes  # a manifest with another key of the coordinator
         self._dial = dial
@@ -125,11 +126,11 @@ class Network:
         )
         if fault is None:
             return [message], None
+        self.withheld |= fault.kind in {*faults.CHANGES, faults.WITHHOLD}
         match fault.kind:
             case faults.LOSE:
                 return [], fault
             case faults.WITHHOLD:
-                self.withheld = True
                 return [], fault
             case faults.DELAY:
                 time.sleep(_DELAY)
@@ -168,8 +169,8 @@ class Network:
         )
 
     def _interject(self, line: "Line", fault: Fault) -> None:
-        """Begin an older task of this coordinator again, in the middle of another."""
-        tasks = [each for each in list(self.sent) if not each.from_node and each.body in TASKS]
+        """Begin a task of this job or the one before again, in the middle of another."""
+        tasks = [each for each in list(self.sent) if not each.from_node and each.body in TASKS][-_RECENT:]
         if line.office.dead or not tasks:
             return
         chosen = tasks[fault.at % len(tasks)]

@@ -138,7 +138,7 @@ class Simulation:
         """Do one thing and check everything.  Returns what became of it."""
         self.record.append(operation)
         before = len(self.world.faults.happened)
-        away = self._nobody_is_away()
+        all_here = self._nobody_is_away()
         with self._told():
             does: Callable = getattr(self, f"_{type(operation).__name__.lower()}")
             outcome = does(operation)
@@ -149,7 +149,7 @@ class Simulation:
             self.outcomes.append(outcome)
             self.happened += Counter(fault.kind for fault in happened)
             self.invariants.check(happened)
-            if not happened and away:
+            if not happened and all_here:
                 self._lively(operation, outcome)
             if isinstance(operation, Link):
                 self._linked = outcome == "" and not happened

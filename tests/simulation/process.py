@@ -87,14 +87,19 @@ class Process:
 
         def committing(connection):
             if wrote := connection.info.pop("wrote", None):
+                state = connection.info.pop("state", None)
                 self.step(f"commit:{'+'.join(wrote)}")
-                if state := connection.info.pop("state", None):
+                if state is not None:
                     self.step(state)
+
+        def forgetting(connection):
+            for what in ("wrote", "state"):
+                connection.info.pop(what, None)
 
         share_compiled(engine)
         event.listen(engine, "after_cursor_execute", executed)
         event.listen(engine, "commit", committing)
-        event.listen(engine, "rollback", lambda connection: connection.info.pop("wrote", None))
+        event.listen(engine, "rollback", forgetting)
 
     def watch_log(self, log: object) -> None:
         """Make a step of every record."""

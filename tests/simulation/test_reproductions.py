@@ -1,8 +1,7 @@
 """Shows that what once went wrong in a simulated federation does so no more; each as the operations that showed it."""
 
-import pytest
 from simulation.faults import KILL, LOSE, Fault
-from simulation.operations import Arm, Run, Simulation, Tick, Work
+from simulation.operations import Arm, Run, Tick, Work
 from simulation.people import Question, Spec
 
 SPEC = Spec(3, 12, 2)
@@ -10,24 +9,6 @@ LINEAR = Run(((Question("where", 0, (1, 2), 14),),))
 CIRCUIT = Run(((Question("total", 0, (1, 2), 33),),))
 COUNT = Run(((Question("count", 0, (1, 2), 33),),))
 A_WEEK = 60 * 24 * 8
-
-
-@pytest.fixture
-def replayed(world_of_its_own, linked, tmp_path):
-    """Run operations over a federation; everything is checked after each.  Returns how its jobs ended."""
-
-    def replay(spec, *operations):
-        simulation = Simulation(tmp_path, spec, linked(spec))
-        try:
-            for operation in operations:
-                simulation.do(operation)
-            ended = [job.submission for job in simulation.world.jobs.values()]
-            simulation.end()
-        finally:
-            simulation.close()
-        return [(each.state.value, each.reason) for each in ended]
-
-    return replay
 
 
 def test_a_node_that_is_told_twice_to_close_gives_its_records_twice(replayed):

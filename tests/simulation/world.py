@@ -41,8 +41,8 @@ from veilmatch_policy.errors import ApprovalError
 from veilmatch_policy.manifest import PartyKeys, signed_keys
 from veilmatch_transport import WorkStream
 
-_HANGS = 30.0  # seconds without a message after which somebody waits for ever
-_WITHHELD = 0.5  # the same where a message was withheld: then the operator ends the job
+_HANGS = 45.0  # seconds without a message after which somebody waits for ever
+_WITHHELD = 1.0  # the same where a message was withheld: then the operator ends the job
 _ENDS_WITHIN = 15.0  # seconds that a dead process's threads have to notice it
 
 

@@ -64,6 +64,19 @@ def test_a_store_that_is_open_is_refused_until_it_is_closed(store_address):
     again.dispose()
 
 
+def test_a_store_that_was_closed_does_nothing_more(store_address):
+    first = durable_engine(store_address, SCHEMA)
+    with first.connect() as held:  # by a thread that its service did not wait for
+        first.dispose()
+        second = durable_engine(store_address, SCHEMA)
+        for late in (lambda: value(first), lambda: held.execute(select(NUMBERS)), first.raw_connection):
+            with pytest.raises(StoreFailedError, match="store: is closed; start the service again"):
+                late()
+        held.invalidate()  # its pool is gone, and closes it no more
+    second.dispose()
+    durable_engine(store_address, SCHEMA).dispose()  # nothing took it back
+
+
 def test_a_file_is_its_owners_and_its_commits_are_on_disk(tmp_path):
     engine = durable_engine(tmp_path / "state.sqlite", SCHEMA)
     with engine.begin() as connection:
@@ -214,6 +227,22 @@ def test_who_lost_its_session_to_another_does_nothing_more(url):
     assert value(other) == 1
     mine.dispose()
     assert value(other) == 1
+    other.dispose()
+
+
+def test_a_database_that_lost_its_newest_commits_takes_nobody_for_the_owner_before(url):
+    mine = durable_engine(url.update_query_dict({"application_name": "lost"}), SCHEMA)
+    with mine.begin() as connection:
+        connection.execute(insert(NUMBERS).values(name=1, value=0))
+    end_lock("lost")
+    schema = url.query["options"].partition("=")[2]
+    postgres_server.execute(
+        f"UPDATE {schema}.store_owner SET token = token - 1"
+    )  # a standby without the last
+    other = durable_engine(url, SCHEMA)
+    with pytest.raises(StoreFailedError, match="another process has taken it over"):
+        count_up(mine)
+    mine.dispose()
     other.dispose()
 
 

@@ -8,8 +8,8 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from veilmatch_transport import SettingsError, limits
-from veilmatch_transport.lifetime import Anew, End, Lifetime
+from veilmatch_transport import ListenError, SettingsError, limits
+from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 
 
 @pytest.fixture
@@ -96,3 +96,72 @@ def test_handlers_are_as_they_were():
     with Lifetime():
         assert signal.getsignal(signal.SIGHUP) is not before
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_second_reading_that_is_refused_leaves_the_first_in_force(lifetime):
+    found, idle = iter(["good"]), threading.Event()
+
+    def read():
+        for each in found:
+            return each
+        raise SettingsError("node.toml: name: is missing")
+
+    anew = Anew(read)
+    with capture_logs() as logs:
+        send(signal.SIGHUP)
+        threading.Timer(0.3, send, [signal.SIGHUP]).start()
+        threading.Timer(0.8, idle.set).start()
+        assert lifetime.wait(again=anew, idle=idle.is_set) is End.ANEW
+    assert anew.found == "good"
+    [line] = [each for each in logs if each["log_level"] == "error"]
+    assert line["event"] == "begins anew with what was read before, not with this"
+
+
+class Service:
+    """Serves with what it reads, and begins anew at once; what it is given and what it cannot serve with."""
+
+    def __init__(self, *read, refused=()):
+        self.reads, self.times = iter(read), len(read)
+        self.refused, self.served = refused, []
+
+    def read(self, old):
+        assert old == (self.served[-1] if self.served else None)
+        return next(self.reads)
+
+    def serve(self, what, lifetime, anew):
+        if what in self.refused:
+            raise ListenError(f"{what}: cannot listen there")
+        self.served.append(what)
+        send(signal.SIGHUP if len(self.served) < self.times else signal.SIGTERM)
+        return lifetime.wait(again=anew)
+
+
+def test_what_cannot_be_served_with_leaves_what_was_there():
+    service = Service("old", "busy", "new", refused={"busy"})
+    with capture_logs() as logs:
+        live(service.read, service.serve)
+    assert service.served == ["old", "old", "new"]
+    [line] = [each for each in logs if each["log_level"] == "error"]
+    assert (line["event"], line["reason"]) == (
+        "not begun anew, goes on as before",
+        "busy: cannot listen there",
+    )
+
+
+def test_a_first_beginning_that_fails_is_raised():
+    with pytest.raises(ListenError, match="busy"):
+        live(Service("busy", refused={"busy"}).read, Service("busy", refused={"busy"}).serve)
+
+
+def test_what_breaks_while_it_serves_is_raised_also_after_it_began_anew():
+    service = Service("old", "new")
+
+    def serve(what, lifetime, anew):
+        service.serve(what, lifetime, anew)
+        if what == "new":
+            raise SettingsError("the log cannot be written")
+        return End.ANEW
+
+    with pytest.raises(SettingsError, match="the log cannot be written"):
+        live(service.read, serve)
+    assert service.served == ["old", "new"]

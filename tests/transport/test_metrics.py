@@ -64,7 +64,7 @@ def test_the_rest():
     metrics.recorded("closed", 0.002)
     metrics.job_ended("failed", None)
     metrics.job_ended("complete", 3.0)
-    metrics.queue(["queued", "running"], lambda: ({"queued": 2}, 61.0))
+    metrics.queue({"queued": 2, "running": 0}, 61.0)
     metrics.attached(lambda: 4)
     assert sample(metrics, "veilmatch_refusals_total", code="data-refused") == 1
     assert sample(metrics, "veilmatch_chunks_total", step="combined") == 1

@@ -7,18 +7,25 @@ copied last: it has all that the store has.  A store in PostgreSQL is copied by 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import URL
 
 from veilmatch_transport.settings import SettingsError, read_file
 from veilmatch_transport.stores import Schema, shared_engine, sqlite
+from veilmatch_transport.stores.sqlite import sync_folder
 
 _STORE, _LOG, _ABOUT = "store.sqlite", "log", "backup.json"
+_BESIDE = (
+    "-wal",
+    "-shm",
+    "-journal",
+)  # what SQLite has beside a file, and takes up with whatever file has the name
 
 
 class About(BaseModel):
@@ -30,6 +37,13 @@ class About(BaseModel):
     made: datetime
     store: str  # SHA-256, hex
     log: str
+
+
+class Places(NamedTuple):
+    """Where a restored store and its log are while it is made safe."""
+
+    store: Path | URL
+    log: Path
 
 
 def write_backup(to: Path, *, party: str, store: Path | URL, schema: Schema, log: Path) -> About:
@@ -70,8 +84,11 @@ def restoring(
     log: Path,
     log_lost: bool,
     goes_on_from: Callable[[Path, Path], bool],
-) -> Iterator[Path | URL]:
-    """Yield where a restored store is, to be made safe there; it is in its own place when the body has ended.
+) -> Iterator[Places]:
+    """Yield where a restored store is, to be made safe there; both are in their own places when the body has ended.
+
+    A log that is lost is begun from the backup's, or anew, and is in its place last: until then the loss has to be
+    said again.
 
     ``source`` is a folder of `write_backup`; without one the store was put in its place by other means.
     ``goes_on_from`` says whether a log holds all that an earlier copy of it held.  Raises
@@ -87,30 +104,61 @@ def restoring(
     if source is None:
         if isinstance(store, Path) and not store.exists():
             raise SettingsError(f"{store}: there is no store; name a backup with --from")
-        yield store
+        with _begun(log, None, lost=log_lost) as begun:
+            yield Places(store, begun)
         return
     if isinstance(store, URL):
         raise SettingsError("store: is in PostgreSQL; restore it with pg_restore, then leave --from out")
-    if store.exists():
-        raise SettingsError(f"{store}: there is a store already; move it away first")
+    for left in (store, *_beside(store)):
+        if left.exists():
+            raise SettingsError(
+                f"{left}: there is a store already; move it away first, with all files beside it"
+            )
     _require_whole(source, party)
     if not log_lost and not goes_on_from(log, source / _LOG):
         raise SettingsError(f"{log}: does not go on from the backup's log; take the newest log that there is")
     place = store.with_name(f"{store.name}.restored")
-    place.unlink(missing_ok=True)
-    _copy(source / _STORE, place)
+    beside = (place, *_beside(place), place.with_name(f"{place.name}.lock"))
+    _remove(beside)  # what an earlier attempt left
     try:
-        if log_lost:
-            _copy(source / _LOG, log)
-        yield place
-        place.rename(store)
-    except BaseException:
-        if log_lost:
-            log.unlink(missing_ok=True)
-        place.unlink(missing_ok=True)
-        raise
+        with _begun(log, source / _LOG, lost=log_lost) as begun:
+            _copy(source / _STORE, place)
+            yield Places(place, begun)
+            _put(place, store)
     finally:
-        place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
+        _remove(beside)
+
+
+@contextmanager
+def _begun(log: Path, earlier: Path | None, *, lost: bool) -> Iterator[Path]:
+    """Yield where the log is; one that was lost is in its place when the body has ended, a copy of an ``earlier``."""
+    if not lost:
+        yield log
+        return
+    place = log.with_name(f"{log.name}.restored")
+    _remove([place])
+    try:
+        if earlier is not None:
+            _copy(earlier, place)
+        yield place
+        _put(place, log)
+    finally:
+        _remove([place])
+
+
+def _put(place: Path, to: Path) -> None:
+    """Give a file its name, on the disk, before anything else is done."""
+    place.rename(to)
+    sync_folder(to)
+
+
+def _beside(store: Path) -> list[Path]:
+    return [store.with_name(f"{store.name}{suffix}") for suffix in _BESIDE]
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _require_whole(source: Path, party: str) -> None:

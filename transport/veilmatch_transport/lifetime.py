@@ -1,7 +1,8 @@
 """How long a service serves: until a signal ends it, it breaks, or it begins anew with what its files say now.
 
 SIGTERM and SIGINT end it.  SIGHUP has everything that was read at the start read again: where that is
-refused nothing changes, otherwise what runs is finished first.
+refused nothing changes, otherwise what runs is finished first.  Where the service cannot be put together from
+what was read, it goes on with what it had.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import queue
 import signal
 import time
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
 import structlog
@@ -45,11 +47,14 @@ class Anew(Generic[_Read]):
         self.found: _Read | None = None
 
     def __call__(self) -> bool:
-        """Read; whether all was well.  ``found`` has what was read last and was well."""
+        """Read; whether all was well.  ``found`` has what was read last and was well, and stands."""
         try:
             self.found = self._read()
         except Exception as error:  # noqa: BLE001  whatever is wrong with the new files, the service goes on with the old
-            _log.error("not begun anew, nothing changed", reason=reason_of(error))
+            if self.found is None:
+                _log.error("not begun anew, nothing changed", reason=reason_of(error))
+            else:
+                _log.error("begins anew with what was read before, not with this", reason=reason_of(error))
             return False
         return True
 
@@ -60,6 +65,8 @@ class Lifetime:
     def __init__(self) -> None:
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before: dict[int, object] = {}
+        self.waited = False
+        """Whether `wait` was called: a service that waits for its end serves."""
 
     def __enter__(self) -> Self:
         def keep(number: int, _frame: FrameType | None) -> None:
@@ -86,6 +93,7 @@ class Lifetime:
         SIGHUP calls ``again``: where it returns True, the end comes as soon as ``idle`` does, and after
         ``limits.RELOAD_WAIT`` seconds in any case.  ``broken`` ends at once.
         """
+        self.waited = True
         due: float | None = None
         # A wait without end would not do: now and then the kernel gives the signal to a thread that DuckDB
         # keeps busy, and then nothing wakes this one, where Python runs the handler.
@@ -114,3 +122,27 @@ class Lifetime:
             return self._signals.get_nowait()
         except queue.Empty:
             return None
+
+
+def live(read: Callable[[_Read | None], _Read], serve: Callable[[_Read, Lifetime, Anew[_Read]], End]) -> None:
+    """Serve until a signal says that it is over, or the service breaks; on SIGHUP with what is read then.
+
+    ``read`` is given what the service has, None at first.  ``serve`` waits for its end and says why it came.  Where
+    it fails before it waits, a busy port say, with what SIGHUP had read, the service goes on with what it had before,
+    and a line says why.  Otherwise raises whatever the two do.
+    """
+    with Lifetime() as lifetime:
+        now, before = read(None), None
+        while True:
+            anew, lifetime.waited = Anew(partial(read, now)), False
+            try:
+                end = serve(now, lifetime, anew)
+            except Exception as error:
+                if before is None or lifetime.waited:
+                    raise
+                _log.error("not begun anew, goes on as before", reason=reason_of(error))
+                now, before = before, None
+                continue
+            if end is not End.ANEW or anew.found is None:
+                return
+            now, before = anew.found, now

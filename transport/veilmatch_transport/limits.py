@@ -32,6 +32,10 @@ STALL: Final = 60.0
 # dead coordinator is noticed by keepalive and a failed job breaks the stream off.
 TURN: Final = 24 * 3600.0
 
+# A peer whose connection lives and that says nothing although it is its turn.  The longest honest silence is a
+# department that reads its tables (five million rows of MariaDB: five minutes) or evaluates a policy over them.
+SILENCE: Final = 3600.0
+
 # TCP and TLS together.  A listener that accepts and says nothing would otherwise hold a call for the 20
 # (client) or 120 (server) seconds that gRPC allows by default.
 CONNECT: Final = 5.0

@@ -222,11 +222,11 @@ class Metrics:
 
     # What is the case when somebody looks.
 
-    def queue(self, states: Iterable[str], look: Callable[[], tuple[Mapping[str, int], float]]) -> None:
-        """Ask ``look`` at every scrape: jobs that have not ended by state, seconds of the longest wait."""
-        for state in states:
-            self._jobs.labels(state).set_function(lambda state=state: look()[0].get(state, 0))  # type: ignore[misc]  # mypy infers no default in a lambda
-        self._oldest.set_function(lambda: look()[1])
+    def queue(self, jobs: Mapping[str, int], oldest: float) -> None:
+        """Say how many jobs have not ended, by state, and how many seconds the longest of them waits to begin."""
+        for state, count in jobs.items():
+            self._jobs.labels(state).set(count)
+        self._oldest.set(oldest)
 
     def attached(self, look: Callable[[], int]) -> None:
         """Ask at every scrape how many nodes have dialled in."""

@@ -85,7 +85,7 @@ def overseen(
     )
     with ExitStack() as stack:
         stack.callback(peers.close)
-        stack.enter_context(health.watching())
-        if settings is not None:
+        if settings is not None:  # first: nothing is written to the store where the address cannot be had
             stack.enter_context(watched(settings.listen, metrics, health))
+        stack.enter_context(health.watching())
         yield health

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from veilmatch_coordinator.errors import ApprovalNeededError, NodeFailedError, NodeLostError
-from veilmatch_transport import Code, PeerError, PeerUnavailableError, StreamEnded, WorkStream
+from veilmatch_transport import Code, PeerError, PeerUnavailableError, StreamEnded, WorkStream, limits
 from veilmatch_transport.errors import one_line
 from veilmatch_wire.v1 import node_pb2
 
@@ -55,7 +55,7 @@ class Line:
         """Return the next message, which must be one of those expected."""
         try:
             with named():
-                message = self._stream.receive()
+                message = self._stream.receive(limits.SILENCE)
         except StreamEnded:
             raise NodeFailedError(f"{self.name}: ended before it was done; look at its log") from None
         body = message.WhichOneof("body")

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from veilmatch_crypto import Vault
-from veilmatch_node.store.base import DIRECTORY_VERSION, metadata
+from veilmatch_node.store.base import metadata
 from veilmatch_node.store.desk import DeskStore
 from veilmatch_node.store.jobs import JobState, StoredChunk, StoredJob
 from veilmatch_node.store.linkage import OUTPUTS, TAG_KEY, LinkageState, StoredEpoch
@@ -20,7 +20,6 @@ from veilmatch_node.store.relock import relock
 from veilmatch_transport import Schema, durable_engine, measure
 
 __all__ = [
-    "DIRECTORY_VERSION",
     "OUTPUTS",
     "SCHEMA",
     "TAG_KEY",

@@ -17,7 +17,7 @@ settings = Table(
     Column("name", String, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
-DIRECTORY_VERSION = "directory-version"  # the setting that holds the highest directory version seen
+_DIRECTORY_VERSION = "directory-version"  # the setting that holds the highest directory version seen
 
 
 class VaultStore:
@@ -64,11 +64,11 @@ class VaultStore:
         """Record a directory version that was seen; the highest stays."""
         with self._transaction() as connection:
             highest = max(version, self._directory_version(connection)).to_bytes(8, "big")
-            locked = self._vault.lock(("settings", DIRECTORY_VERSION), highest)
-            upsert(connection, settings, {"name": DIRECTORY_VERSION, "value": locked})
+            locked = self._vault.lock(("settings", _DIRECTORY_VERSION), highest)
+            upsert(connection, settings, {"name": _DIRECTORY_VERSION, "value": locked})
 
     def _directory_version(self, connection: Connection) -> int:
-        seen = self._setting(connection, DIRECTORY_VERSION)
+        seen = self._setting(connection, _DIRECTORY_VERSION)
         return 1 if seen is None else int.from_bytes(seen, "big")
 
     def _setting(self, connection: Connection, name: str) -> bytes | None:

@@ -6,7 +6,7 @@ kept in memory: the officer's command line works on the same file as the running
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -26,6 +26,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
 )
 from sqlalchemy.exc import IntegrityError
@@ -334,13 +335,13 @@ class DeskStore:
         return context
 
     def revoked(self, manifest: bytes) -> bool:
-        """Whether an approval that a started job rests on was revoked since."""
+        """Whether an approval that a started job rests on was revoked since, or given up."""
         revoking = _decisions.alias("revoking")
-        rests = and_(_uses.c.manifest_sha256 == manifest, revoking.c.revokes == _uses.c.approval)
+        rests = select(func.count()).where(_uses.c.manifest_sha256 == manifest)
+        revoked = select(revoking.c.digest).where(revoking.c.revokes == _uses.c.approval).exists()
+        held = select(_decisions.c.digest).where(_decisions.c.digest == _uses.c.approval).exists()
         with self._engine.begin() as connection:
-            return (
-                connection.scalar(select(func.count()).select_from(_uses, revoking).where(rests)) or 0
-            ) > 0
+            return (connection.scalar(rests.where(or_(revoked, ~held))) or 0) > 0
 
     # After a backup was restored (backup.py).
 
@@ -364,12 +365,19 @@ class DeskStore:
                 for cost in job.costs:
                     insert_once(connection, _debits, _debit(job.manifest, job.epoch, job.when, cost))
 
-    def give_up_approvals(self, requests: Collection[bytes] | None) -> None:
-        """Erase the approvals of these requests, by their hashes; None: all."""
-        given = _decisions.c.kind == "approve"
-        which = given if requests is None else and_(given, _decisions.c.request.in_(requests))
+    def give_up_approvals(self, requests: Mapping[bytes, Collection[bytes]] | None) -> int:
+        """Erase the approvals of these requests but for some of each, all by their hashes; None: all.  How many."""
+        given = delete(_decisions).where(_decisions.c.kind == "approve")
+        which = (
+            [given]
+            if requests is None
+            else [
+                given.where(_decisions.c.request == request, _decisions.c.digest.not_in(kept))
+                for request, kept in requests.items()
+            ]
+        )
         with self._engine.begin() as connection:
-            connection.execute(delete(_decisions).where(which))
+            return sum(connection.execute(each).rowcount for each in which)
 
     @staticmethod
     def _use(connection: Connection, approval: SignedDecision, manifest: bytes) -> int:

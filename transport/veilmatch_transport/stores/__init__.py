@@ -53,9 +53,9 @@ def durable_engine(address: Path | URL, schema: Schema) -> Engine:
     """Open, or make, a store whose committed transactions survive a power cut.
 
     The store is this engine's alone until ``dispose``, and the engine of no use afterwards: two services over one
-    store would each believe what they remember of it.  A store of an earlier release is brought to this one's tables.  Raises SettingsError
-    where another service has it, where it cannot be made, or is of a newer release; then and later StoreFailedError
-    where file or database fail, or the engine was disposed.
+    store would each believe what they remember of it.  A store of an earlier release is brought to this one's
+    tables.  Raises SettingsError where another service has it, where it cannot be made, or is of a newer release;
+    then and later StoreFailedError where file or database fail, or the engine was disposed.
     """
     engine: Engine = _kind(address).durable_engine(address)
     try:

@@ -81,7 +81,12 @@ def copy(engine: Engine, to: Path) -> None:
     finally:
         connection.close()
     unfinished.replace(to)
-    folder = os.open(to.parent, os.O_RDONLY)
+    sync_folder(to)
+
+
+def sync_folder(path: Path) -> None:
+    """Return when the name that a file was given is on disk."""
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
