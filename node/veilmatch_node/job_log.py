@@ -62,9 +62,12 @@ class JobLog:
                     known.delivered.add(name)
         return known
 
-    def has_started(self, job: str) -> bool:
-        """Whether the log holds that a manifest of this job's name started here."""
-        return any(isinstance(action, Started) for action in self._said(job, None))
+    def has_started_another(self, manifest: Manifest) -> bool:
+        """Whether the log holds that another manifest of this job's name started here."""
+        return any(
+            isinstance(action, Started) and action.manifest != manifest.digest.hex()
+            for action in self._said(manifest.draft.job, None)
+        )
 
     def _said(self, job: str, manifest: bytes | None) -> Iterator[Action]:
         """Yield what the log holds of a job, or of one manifest of it."""

@@ -367,7 +367,7 @@ class NodeJobs:
     def _start(self, prepared: "PreparedJob", data: bytes, tell_owner: Callable[[Report], None]) -> Manifest:
         manifest = open_manifest(data, prepared.draft, prepared.plan, self._directory, prepared.keys)
         key = manifest.paillier()  # refuses a key that has not the form of 4.1
-        if self.log.has_started(manifest.draft.job):
+        if self.log.has_started_another(manifest):
             raise JobRefusedError("job", "another manifest of its name ran here", "submit it again")
         # On disk and on record before the first row is read.
         self.log.started(self._rights.debit(manifest, prepared.rights, prepared.task))

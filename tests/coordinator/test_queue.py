@@ -155,9 +155,7 @@ def test_the_store_gives_back_what_it_was_given(store_address):
     for each in jobs:
         store.add_submission(replace(each, state=State.QUEUED, ended=None), sources)
         store.save_submission(each)
-    store.save_submission(
-        begun(submission("4")).end(State.COMPLETE, "", 0, NOON + timedelta(days=1)), b"{}"
-    )
+    store.save_submission(begun(submission("4")).end(State.COMPLETE, "", 0, NOON + timedelta(days=1)), b"{}")
     store.close()
     store = CoordinatorStore(store_address)
     jobs[4] = begun(submission("4")).end(State.COMPLETE, "", 0, NOON + timedelta(days=1))

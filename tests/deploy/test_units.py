@@ -79,6 +79,7 @@ def test_both_forbid_the_same():
         assert name not in allowed(UNITS[0])
 
 
+@pytest.mark.campaign
 @needs_systemd
 def test_our_libraries_work_under_what_it_forbids():
     done = confined(UNITS[0], sys.executable, HERE / "working.py")

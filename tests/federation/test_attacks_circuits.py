@@ -12,6 +12,7 @@ from veilmatch_crypto import AgreementKey, seal_seed
 from veilmatch_node.errors import JobRefusedError
 from veilmatch_node.refusals import refusals
 from veilmatch_policy import canonical
+from veilmatch_policy.clock import utc_now
 from veilmatch_transport import Code, RefusalError
 from veilmatch_wire.v1 import job_pb2, node_pb2
 
@@ -178,7 +179,7 @@ def test_attack_a_node_is_asked_to_declare_for_another_policy(federation):
 )
 def test_attack_a_node_is_asked_no_policy_or_too_many(federation, policies, said):
     with led(federation, MEMBERS) as office, refusal(said):
-        office.conversation.prepare("tax", policies, office.epoch).declaration()
+        office.conversation.prepare("tax", policies, office.epoch, utc_now()).declaration()
 
 
 # Registrar and dealer.
@@ -213,7 +214,7 @@ def test_attack_parts_asked_of_the_wrong_node_or_twice(federation):
         assert sum(map(len, dealer.corrections(10, [10]))) > 0
         # One dealing a manifest, also of a dealer that was killed: other sizes would use its randomness twice.
         for _ in range(2):
-            with refusal("was opened before"):
+            with refusal("is dealing here"):
                 office.conversation.deal(DEALER, digest, 10, [len(PEOPLE)]).seeds()
             federation.nodes[DEALER].crash()
 

@@ -29,8 +29,7 @@ def federation(tmp_path, monkeypatch):
         yield made
 
 
-@pytest.mark.parametrize("crash", [False, True], ids=["line lost", "killed"])
-@pytest.mark.parametrize("chunk", [0, 5, CHUNKS - 1])
+@pytest.mark.parametrize(("chunk", "crash"), [(0, False), (5, True), (CHUNKS - 1, False), (CHUNKS - 1, True)])
 def test_a_contributor_goes_on_where_its_line_was_lost(federation, chunk, crash):
     tap = cut_at(federation, "contribution", "police", lambda part: part.chunk == chunk, crash=crash)
     with federation.tapped(tap):
@@ -45,8 +44,7 @@ def test_a_contributor_goes_on_where_its_line_was_lost(federation, chunk, crash)
         assert sent.setdefault(part.chunk, part.ciphertexts) == part.ciphertexts
 
 
-@pytest.mark.parametrize("crash", [False, True], ids=["line lost", "killed"])
-@pytest.mark.parametrize("chunk", [0, 6, CHUNKS - 1])
+@pytest.mark.parametrize(("chunk", "crash"), [(0, True), (6, False), (CHUNKS - 1, True)])
 def test_a_recipient_opens_the_same_products_again(federation, chunk, crash):
     tap = cut_at(federation, "opened", "tax", lambda part: part.chunk == chunk, crash=crash)
     with federation.tapped(tap):

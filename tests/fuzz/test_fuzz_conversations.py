@@ -131,10 +131,6 @@ def talk(federation, conversations, seed=SEED):
     assert sorted(federation.eligible("aid")) == ELIGIBLE["aid"]
 
 
-def test_conversations_with_one_message_changed(federation):
-    talk(federation, 2)
-
-
 @pytest.mark.campaign
 @pytest.mark.timeout(36_000)
 def test_six_hundred_conversations(federation):

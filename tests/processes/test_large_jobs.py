@@ -105,6 +105,7 @@ def chunks_of(large, department, digest):
     return {chunk: (ciphertexts, signature) for chunk, ciphertexts, signature in rows}
 
 
+@pytest.mark.campaign
 def test_after_a_kill_around_every_send_the_same_bytes_leave_again(large):
     """SIGKILL as soon as chunk k is stored, for every k; another CSV and other workers at each restart."""
     office = HandDrivenOffice.of(large)

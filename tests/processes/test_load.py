@@ -142,12 +142,6 @@ def loaded(federation, jobs, count):
     return seen
 
 
-def test_a_few_jobs_at_once_under_a_few_clients(linked):
-    seen = loaded(linked, jobs=3, count=20)
-    assert seen["jobs"]
-    assert seen["job"]
-
-
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
 def test_twenty_jobs_at_once_under_two_hundred_clients(linked):
@@ -156,6 +150,7 @@ def test_twenty_jobs_at_once_under_two_hundred_clients(linked):
     assert seen["job"] > 200
 
 
+@pytest.mark.campaign
 def test_a_node_that_reads_slowly(linked):
     """Tax gets a tenth of the time, as on a machine that swaps: its streams fill, and nobody else's memory does."""
     process = linked.members.running["tax"]

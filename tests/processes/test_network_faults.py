@@ -79,7 +79,7 @@ def named(ended, name, fault):
 @pytest.mark.parametrize(
     ("name", "task", "fault"),
     [
-        pytest.param("tax", "link", "RST"),
+        pytest.param("tax", "link", "RST", marks=CAMPAIGN),
         pytest.param("tax", "link", "half open", marks=CAMPAIGN),
         pytest.param("police", "link", "FIN", marks=CAMPAIGN),
         pytest.param("police", "link", "half open", marks=CAMPAIGN),
@@ -187,7 +187,7 @@ def test_a_line_lost_while_the_job_closes_changes_nothing(lines, name, fault):
 @pytest.mark.parametrize(
     ("fault", "noticed"),
     [
-        pytest.param("RST", 3.0),
+        pytest.param("RST", 3.0, marks=CAMPAIGN),
         pytest.param("FIN", 3.0, marks=CAMPAIGN),
         pytest.param("refused", 3.0, marks=CAMPAIGN),
         pytest.param("half open", HANGS, marks=CAMPAIGN),

@@ -28,7 +28,6 @@ def test_runs_and_budgets_are_exact_over_crashes_epochs_and_years(replayed):
         "failed",
         "complete",
     ]
-    assert "d1" in ended[2][1]
     assert "budget" in ended[2][1]
     assert "budget" in ended[4][1]
 
