@@ -208,6 +208,7 @@ def serves_an_honest_job(wire):
     wire.federation.network.wait()
 
 
+@pytest.mark.campaign
 def test_every_procedure_is_called_with_every_kind_of_bytes(wire):
     fuzz(wire, 150)
     serves_an_honest_job(wire)
@@ -221,6 +222,7 @@ def test_ten_thousand_messages_over_tls(wire):
         serves_an_honest_job(wire)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "name",
     [

@@ -26,6 +26,7 @@ def test_departments_that_only_dial_out_took_every_part(linked):
         assert requesters == [("police",), ("social",), ("tax",)]
 
 
+@pytest.mark.campaign
 def test_a_linkage_outlives_every_process(linked):
     assert set(linked.terminate("tax", "police", "social", COORDINATOR).values()) == {0}
     linked.start(COORDINATOR, "tax", "police", "social")

@@ -8,6 +8,8 @@ import pytest
 from processes.real_federation import SECONDS
 from processes.small_world import plain_answers, tables
 
+pytestmark = pytest.mark.campaign  # as test_killed_processes; tests/cli kills a department in `make test`
+
 
 class Pipe:
     """A department's file of data that is a pipe: the node that reads it waits until the test writes."""

@@ -10,7 +10,9 @@ from processes.real_federation import COORDINATOR, SECONDS, real_federation
 
 from veilmatch.errors import JobFailedError
 from veilmatch_coordinator.errors import NodeFailedError
-from veilmatch_transport import TransportError
+from veilmatch_transport import TransportError, limits
+
+pytestmark = pytest.mark.campaign  # `make test` has tests/simulation and test_network_faults
 
 PEOPLE = 60_000  # at 2048 bits three chunks of 512 ciphertexts of 40 people, each a tenth of a second of work
 
@@ -180,6 +182,7 @@ def test_an_orderly_end_in_the_middle_of_a_job(large):
         except (JobFailedError, TransportError) as error:
             outcome.append(str(error))
 
+    time.sleep(limits.LAST_RETRY)  # whoever was started anew is dialled again
     large.link()
     office = threading.Thread(target=work)
     office.start()

@@ -12,6 +12,8 @@ from veilmatch.federation import COORDINATOR
 from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_evidence.errors import LogError
 
+pytestmark = pytest.mark.campaign  # `make test` has tests/evidence and test_operations
+
 
 def fill_disk(log):
     """Let the log's next bytes meet a full disk: the kernel's own ENOSPC."""

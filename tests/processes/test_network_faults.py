@@ -128,8 +128,7 @@ def test_the_recipients_opening_is_taken_up_again(lines, fault):
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        pytest.param("tax", "RST"),
-        *(pytest.param("tax", fault, marks=CAMPAIGN) for fault in ("FIN", "refused", "half open")),
+        *(pytest.param("tax", fault, marks=CAMPAIGN) for fault in FAULTS),
         *(pytest.param("social", fault, marks=CAMPAIGN) for fault in FAULTS),
     ],
 )

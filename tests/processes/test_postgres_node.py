@@ -10,6 +10,8 @@ from adbc_driver_postgresql import dbapi
 from processes.real_federation import real_federation
 from processes.small_world import PEOPLE, POLICE, plain_answers, write_departments
 
+pytestmark = pytest.mark.campaign  # `make test` reads the same server in tests/node
+
 CATALOG = (
     POLICE.replace("source: residents.csv", "source: {database: main, table: register.residents}")
     .replace("[0, 130],", '[0, 130], expression: "extract(year from age(:reference_date, born))::int",')

@@ -54,7 +54,7 @@ class Recorder:
         self._ends.put(None)
 
     def end(self):
-        return self._ends.get(timeout=SOON)
+        return self._ends.get(timeout=4 * SOON)  # also on a machine that runs other tests
 
 
 @pytest.fixture(autouse=True)
