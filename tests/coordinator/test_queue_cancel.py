@@ -68,7 +68,9 @@ def test_cancelled_at_a_step(federation, step):
             cancelling.join()
         return [passing.message]
 
-    with pytest.raises(Exception, match=r"broken off|broke the stream off|told to end|ended before it was done"):
+    with pytest.raises(
+        Exception, match=r"broken off|broke the stream off|told to end|ended before it was done"
+    ):
         run(federation, cancel_at, control, os.urandom(16).hex())
     assert asked.is_set()
     assert began.is_set() == (step not in STEPS[:2])
