@@ -138,6 +138,7 @@ def test_attack_an_epoch_that_the_coordinator_did_not_sign_or_of_other_members(f
     stranger = IdentityKey.generate().sign(epoch.statement)
     with pytest.raises(Exception, match="not signed by the coordinator"):
         linked(federation, epoch, stranger)
+    federation.network.wait()  # until every node has refused that one
     changed = epoch.statement.replace(b'"housing",', b"", 1)
 
     def fewer(passing):

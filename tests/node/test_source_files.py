@@ -161,13 +161,14 @@ def test_a_row_longer_than_a_block_is_refused_without_being_quoted(tmp_path, mon
 def test_reading_is_streamed(tmp_path):
     """Python's own memory stays at a few blocks; the columns that are not asked for are not kept."""
     path = tmp_path / "f.csv"
-    path.write_text("id,filler\n" + "".join(f"{i},{'x' * 190}\n" for i in range(200_000)))
+    path.write_text("id,filler\n" + "".join(f"{i},{'x' * 190}\n" for i in range(400_000)))
     tracemalloc.start()
     before = pa.total_allocated_bytes()
     cells = files.read(tmp_path, FileSource(file="f.csv"), ["id"], identifier="id", where="tax.people")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert cells.table.num_rows == 200_000
+    assert cells.table.num_rows == 400_000
+    # Arrow reads some blocks ahead of a thread that gets no time: 20 MB, however long the file is.
     assert peak < path.stat().st_size / 2
     assert pa.total_allocated_bytes() - before < 8_000_000
 
