@@ -15,7 +15,6 @@ import structlog
 from veilmatch_coordinator.client import Conversation, Nodes
 from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_coordinator.evidence import EvidenceFolder, JobEvidence, JobName
-from veilmatch_coordinator.failures import reason_of
 from veilmatch_coordinator.heads import Heads
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.store import CoordinatorStore
@@ -23,6 +22,7 @@ from veilmatch_evidence.errors import EvidenceError
 from veilmatch_policy.clock import Clock
 from veilmatch_policy.manifest import Draft, Manifest
 from veilmatch_policy.policy import parse_policy
+from veilmatch_transport import reason_of
 
 _log = structlog.get_logger(__name__)
 

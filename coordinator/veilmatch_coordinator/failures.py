@@ -30,8 +30,3 @@ def failure_of(error: Exception, **what: str) -> Failure:
     refusal = as_refusal(error)
     _log.error("ended without a result", reason=refusal.reason, **what)
     return Failure(f"coordinator: {refusal.public}", 5)
-
-
-def reason_of(error: Exception) -> str:
-    """What the log gets of a failure that ends nothing: what is to be done is tried again."""
-    return str(error) if isinstance(error, _OURS) else as_refusal(error).reason

@@ -37,7 +37,7 @@ from veilmatch_policy.manifest import (
     MOST_POLICIES,
     Manifest,
 )
-from veilmatch_policy.policy import Policy, parse_policy
+from veilmatch_policy.policy import Policy, parse_policies
 from veilmatch_policy.program import Counts
 from veilmatch_policy.result import content_digest, result_document
 
@@ -110,7 +110,7 @@ class Jobs:
             raise JobError(
                 f"job: {len(sources)} policies are not one job; submit 1 to {MOST_POLICIES} at once"
             )
-        policies = [parse_policy(source, "policy") for source in sources]
+        policies = parse_policies(sources)
         epoch = self._store.newest_epoch()
         if epoch is None:
             raise JobError("job: nothing is linked yet; link first")

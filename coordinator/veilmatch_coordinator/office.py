@@ -17,7 +17,6 @@ from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.control import Step
 from veilmatch_coordinator.dispatch import Dispatcher
 from veilmatch_coordinator.errors import RequestError
-from veilmatch_coordinator.failures import reason_of
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, Progress, link
 from veilmatch_coordinator.patience import RECONNECT_WAIT
@@ -31,6 +30,7 @@ from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, reopen_epoch, signed_statement
 from veilmatch_policy.manifest import MOST_POLICIES
 from veilmatch_policy.policy import parse_policies
+from veilmatch_transport import reason_of
 from veilmatch_transport.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +40,7 @@ _CLOSE_AGAIN = (
     30.0  # seconds between rounds in which parties that could not be reached are told that a job is over
 )
 _EXCHANGE = 3600.0  # seconds between rounds in which the parties show each other the heads of their logs
+_CLOSED_WITHIN = 10.0  # seconds that a round of closing has to end: its parties are dialled for less
 _ENDED_WITHIN = 3.0  # seconds that running jobs have to close at the nodes when the coordinator is stopped
 
 
@@ -90,6 +91,7 @@ class Office:
         self._heads = jobs.heads
         self._closing = jobs.closing
         self._metrics = metrics or Metrics()
+        self._closer: threading.Thread | None = None
         self._dispatcher = Dispatcher(jobs, store, self._turns, limits, clock, self._metrics)
 
     def start(self, stopping: threading.Event) -> None:
@@ -115,7 +117,8 @@ class Office:
             while not stopping.wait(_CLOSE_AGAIN):
                 attempt(self._closing.close_others)
 
-        threading.Thread(target=close, name="closing", daemon=True).start()
+        self._closer = threading.Thread(target=close, name="closing", daemon=True)
+        self._closer.start()
         threading.Thread(target=stop, name="office", daemon=True).start()
         threading.Thread(target=exchange, name="heads", daemon=True).start()
         self._dispatcher.start()
@@ -131,6 +134,10 @@ class Office:
     def stop(self) -> None:
         """Break off what runs: it has failed.  What is queued or waits goes on when the coordinator is back."""
         self._dispatcher.stop(_ENDED_WITHIN)
+        if (
+            self._closer is not None
+        ):  # the next life of this service closes the same jobs, in the same folders
+            self._closer.join(_CLOSED_WITHIN)
 
     def measure(self) -> None:
         """Have the metrics say how many jobs are in which state now, and how long the first waits to begin."""

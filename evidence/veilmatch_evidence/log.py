@@ -19,7 +19,7 @@ from veilmatch_crypto import IdentityKey, SignatureRefusedError
 from veilmatch_evidence.actions import Action
 from veilmatch_evidence.errors import LogError
 from veilmatch_evidence.records import FIRST, HEADS, Head, Record, verify_record
-from veilmatch_evidence.withholding import sync_folder, withhold
+from veilmatch_evidence.withholding import to_disk, withhold
 from veilmatch_policy.clock import Clock, utc_now
 
 
@@ -64,7 +64,7 @@ class EvidenceLog:
         try:
             os.fchmod(self._file, 0o600)
             if not os.fstat(self._file).st_size:
-                sync_folder(path.parent)
+                to_disk(path.parent)
             with self._locked():
                 self._follow()
         except OSError as error:

@@ -26,7 +26,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from veilmatch_crypto import IdentityKey, encode_tuple
-from veilmatch_evidence.withholding import sync_folder
+from veilmatch_evidence.withholding import to_disk
 from veilmatch_policy import canonical
 
 INDEX: Final = "index.json"
@@ -225,9 +225,9 @@ class PackageWriter:
         names = [*self._unsynced, _JOURNAL]
         paths = [self._folder / name for name in names]
         with ThreadPoolExecutor(_SYNCS, thread_name_prefix="evidence") as pool:
-            list(pool.map(_sync_file, paths))
+            list(pool.map(to_disk, paths))
         for folder in {self._folder, *self._folder.parents[:2], *(path.parent for path in paths)}:
-            sync_folder(folder)
+            to_disk(folder)
         self._unsynced.clear()
 
     def finish(self, identity: IdentityKey, trust: Trust, status: Status) -> None:
@@ -238,7 +238,7 @@ class PackageWriter:
         self.put(INDEX_SIGNATURE, identity.sign(signed_index(index)).hex().encode())
         self.sync()
         (self._folder / _JOURNAL).unlink()
-        sync_folder(self._folder)
+        to_disk(self._folder)
         self.finished = True
 
     def publish(self, path: Path) -> None:
@@ -248,7 +248,7 @@ class PackageWriter:
         """
         self._folder.rename(path)
         for folder in (*path.parents[:3], self._folder.parent):  # the first job makes them
-            sync_folder(folder)
+            to_disk(folder)
 
     def _chunk(self, name: str, data: bytes, signature: bytes) -> str:
         return self.put(name, data, signature.hex())
@@ -274,11 +274,3 @@ def _append(journal: Path, line: bytes) -> None:
         except OSError:
             file.truncate(size)
             raise
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -38,13 +38,13 @@ def withhold(path: Path, texts_from: int, before: datetime) -> int | None:
             os.close(new)
             beside.unlink(missing_ok=True)
             raise
-    sync_folder(path.parent)
+    to_disk(path.parent)
     return new
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a file's entry in its folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def to_disk(path: Path) -> None:
+    """Have a file, or the names of those in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

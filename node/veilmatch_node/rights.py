@@ -13,7 +13,8 @@ from veilmatch_crypto import IdentityKey
 from veilmatch_evidence.actions import Debit, Decided, PolicyUse, Requested, Started
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.errors import ApprovalNeededError, BudgetSpentError, RuleError
-from veilmatch_node.store.desk import DeskStore, Limit, StoredRequest
+from veilmatch_node.store.desk import DeskStore, Limit
+from veilmatch_node.store.requests import StoredRequest
 from veilmatch_policy.approvals import (
     Decision,
     Request,

@@ -30,7 +30,7 @@ from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.directory import Directory, open_directory
-from veilmatch_transport import RoleGate, Server, SettingsError, as_refusal, status
+from veilmatch_transport import RoleGate, Server, SettingsError, reason_of, status
 from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 from veilmatch_transport.logs import writing
 from veilmatch_transport.metrics import Metrics
@@ -204,7 +204,7 @@ def _erasing(jobs: NodeJobs) -> Iterator[None]:
         try:
             jobs.close_expired()
         except Exception as error:  # noqa: BLE001  tried again in an hour
-            _log.warning("expired jobs not erased yet", reason=as_refusal(error).reason)
+            _log.warning("expired jobs not erased yet", reason=reason_of(error))
 
     def erase_again() -> None:
         erase()

@@ -1,9 +1,11 @@
 """Backups are made while a service serves; what an older one has forgotten is not had a second time; keys change."""
 
 import json
+import re
 import shutil
 import tomllib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import postgres_server
 import pytest
@@ -20,10 +22,12 @@ from veilmatch_crypto import IdentityKey, SealError, Vault
 from veilmatch_evidence.actions import Debit, Decided, PolicyUse, ServiceStarted, Started
 from veilmatch_evidence.errors import LogError
 from veilmatch_evidence.log import EvidenceLog
+from veilmatch_node import store as store_package
 from veilmatch_node.backup import back_up, give_up_lost, require_whole, restore
 from veilmatch_node.errors import BudgetSpentError, JobRefusedError
 from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch, StoredJob
 from veilmatch_node.store.desk import DeskStore, Limit, _decisions
+from veilmatch_node.store.relock import _LOCKED
 from veilmatch_node.store_key import rotate_store_key
 from veilmatch_policy.budgets import Cost
 from veilmatch_transport import SettingsError
@@ -376,6 +380,20 @@ def test_a_new_key_opens_everything_and_the_old_one_nothing(world, capsys):
             else:
                 assert read() in {b"outputs", b"tags", b"people", b"blinds", b"answers", b"secrets"}
         store.close()
+
+
+def test_whatever_the_store_locks_is_locked_anew():
+    """Every place that a value is bound to, as the store's modules write it."""
+    folder = Path(store_package.__file__).parent
+    places = re.findall(
+        r'\.lock\(\("(\w+)", [\w.]+(?:, "(\w+)")?\)',
+        "".join(path.read_text() for path in folder.glob("*.py")),
+    )
+    assert len(places) > 6
+    relocked = {(table, column) for table, column, _ in _LOCKED}
+    for table, column in places:
+        assert any(table == each and column in {"", name} for each, name in relocked), (table, column)
+    assert len(set(places)) == len(relocked)
 
 
 def test_a_change_of_the_key_that_was_interrupted_is_finished(world):

@@ -148,7 +148,7 @@ def killed_at(path, step, when):
     os._exit(0)
 
 
-@pytest.mark.parametrize("step", ["_copy", "rename", "sync_folder"])
+@pytest.mark.parametrize("step", ["_copy", "rename", "to_disk"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_every_step_there_is_one_whole_log(tmp_path, step, when):
     made = Clocked(tmp_path / "evidence.log", 6)
@@ -157,7 +157,7 @@ def test_killed_at_every_step_there_is_one_whole_log(tmp_path, step, when):
     log = EvidenceLog(made.path, "tax", KEY)
     assert log.append(closed(7)).sequence == 7
     texts = sum(record.body is not None for record in log.records())
-    assert texts == (3 if step == "sync_folder" or (step, when) == ("rename", "after") else 7)
+    assert texts == (3 if step == "to_disk" or (step, when) == ("rename", "after") else 7)
     log.withhold(day(4))
     assert sum(record.body is not None for record in log.records()) == 3
     log.close()

@@ -1,6 +1,6 @@
 """gRPC over mutual TLS, as both roles use it: streams, roles, limits, settings.  It knows no role's work."""
 
-from veilmatch_transport.boundary import as_refusal
+from veilmatch_transport.boundary import as_refusal, reason_of
 from veilmatch_transport.channel import call, open_channel, responses, wait_until_serving
 from veilmatch_transport.errors import (
     Code,
@@ -84,6 +84,7 @@ __all__ = [
     "read_secret",
     "read_tls",
     "read_tls_key",
+    "reason_of",
     "require_key",
     "require_member",
     "responses",

@@ -7,6 +7,7 @@ and where it was raised, never its message, which may quote a cell.
 
 import errno
 import os
+import sqlite3
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from veilmatch_transport.errors import (
     StoreFailedError,
     StreamEnded,
     TransportError,
+    one_line,
 )
 
 _log = structlog.get_logger("veilmatch.transport")
@@ -86,6 +88,19 @@ def as_refusal(error: Exception) -> RefusalError:
             what = os.strerror(number)
             return RefusalError(Code.MACHINE_FAILED, f"{what} at {_where(error)}", detail=what)
     return RefusalError(Code.INTERNAL, f"{type(error).__name__} at {_where(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """Say why something failed without repeating what an exception may quote.
+
+    The text of our own errors, and of SQLite's (which quotes no value); of all others the kind and the place.
+    """
+    if hasattr(error, "exit_code"):
+        return one_line(str(error))
+    original = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.Error):
+        return one_line(str(original))
+    return as_refusal(error).reason
 
 
 def _where(error: Exception) -> str:

@@ -6,13 +6,13 @@ Used by a running service (``health``) and by `veilmatch doctor`.
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
 from veilmatch_policy.clock import Clock, utc_now
+from veilmatch_transport.boundary import reason_of
 from veilmatch_transport.errors import PeerError, one_line
 from veilmatch_transport.health import Finding, degraded, failed, ok
 
@@ -112,19 +112,6 @@ def identity_of(path: Path) -> tuple[int, int]:
     """Return which file a path leads to: device and inode."""
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def reason_of(error: Exception) -> str:
-    """Say why something failed without repeating what an exception may quote.
-
-    The text of our own errors, and of SQLite's (which quotes no value); of all others the kind only.
-    """
-    if hasattr(error, "exit_code"):
-        return one_line(str(error))
-    original = getattr(error, "orig", None)
-    if isinstance(original, sqlite3.Error):
-        return one_line(str(original))
-    return type(error).__name__
 
 
 def _existing(path: Path) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from veilmatch_transport.boundary import as_refusal
+from veilmatch_transport.boundary import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -130,4 +130,4 @@ def _asked(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:  # noqa: BLE001  a check that breaks is a finding; its message may hold anything
-        return failed(as_refusal(error).reason or "the check broke", "look at the log")
+        return failed(reason_of(error) or "the check broke", "look at the log")

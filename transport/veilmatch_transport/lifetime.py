@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 import structlog
 
 from veilmatch_transport import limits
-from veilmatch_transport.checks import reason_of
+from veilmatch_transport.boundary import reason_of
 
 if TYPE_CHECKING:
     import threading

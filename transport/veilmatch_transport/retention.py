@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from veilmatch_policy.clock import Clock, utc_now
-from veilmatch_transport.checks import reason_of
+from veilmatch_transport.boundary import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

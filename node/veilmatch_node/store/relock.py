@@ -17,6 +17,7 @@ _LOCKED: tuple[tuple[str, str, Callable[[Row[Any]], tuple[str | bytes, ...]]], .
     ("requests", "request", lambda row: ("requests", row.digest)),
     ("jobs", "secrets", lambda row: ("jobs", row.manifest_sha256, "secrets")),
     ("jobs", "answers", lambda row: ("jobs", row.manifest_sha256, "answers")),
+    ("jobs", "results", lambda row: ("jobs", row.manifest_sha256, "results")),
 )
 
 
