@@ -1,21 +1,31 @@
 """Operating-system processes of a local federation: one a member, started and stopped together."""
 
+import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from veilmatch.errors import ProcessError
+from veilmatch.main import main
 
 _STOP_SECONDS = 10.0  # the services' own grace period and a little
 _LOOPBACK = "127.0.0.1"
 _REFUSALS = frozenset(
     {2, 3, 4, 5}
 )  # exit codes that come with a line that says what to do (docs/exit-codes.md)
+
+
+# One process imports what members work with, once, and does nothing else: members are its forks, each ready at
+# once where a new interpreter takes two seconds of processor time.  (A fork of *this* process would copy the
+# locks of gRPC's threads in whatever state.)
+_FORKS = get_context("forkserver")
+_FORKS.set_forkserver_preload(["veilmatch_node.serve", "veilmatch_coordinator.serve", __name__])
 
 
 @contextmanager
@@ -40,26 +50,33 @@ class Members:
     """The running processes by member, and where each writes its log."""
 
     logs: Path
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, BaseProcess] = field(default_factory=dict)
 
     def start(self, configs: Mapping[str, Path], coordinator: str) -> None:
         """Start a process for each configuration; ``coordinator`` names the one that is not a node."""
         self.logs.mkdir(parents=True, exist_ok=True)
         for name, config in configs.items():
             role = "coordinator" if name == coordinator else "node"
-            command = [sys.executable, "-m", "veilmatch", role, "serve", "--config", str(config)]
-            with (self.logs / f"{name}.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(  # noqa: S603  our own command line
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-                )
+            command = [role, "serve", "--config", str(config)]
+            log = self.logs / f"{name}.log"
+            process = _FORKS.Process(target=_member, args=(command, log, dict(os.environ)))
+            try:
+                process.start()
+            except OSError as error:  # the fork server's socket is below TMPDIR, and a socket's path is short
+                why = error.strerror or error
+                raise ProcessError(
+                    f"{name}: its process does not start ({why}); free memory, or shorten TMPDIR"
+                ) from error
+            self.running[name] = process
 
     def check(self) -> None:
         """Raise ProcessError naming a member whose process has ended, with its own last line where it refused."""
         for name, process in self.running.items():
-            if process.poll() is not None:
+            code = process.exitcode
+            if code is not None:
                 log = self.logs / f"{name}.log"
-                said = _refusal(log) if process.returncode in _REFUSALS else ""
-                why = said or f"its process ended ({_ending(process.returncode)}); see {log}"
+                said = _refusal(log) if code in _REFUSALS else ""
+                why = said or f"its process ended ({_ending(code)}); see {log}"
                 raise ProcessError(f"{name}: {why}")
 
     def stop(self) -> None:
@@ -68,11 +85,21 @@ class Members:
             process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
         for process in self.running.values():
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:
                 process.kill()
-                process.wait()
+                process.join()
+
+
+def _member(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
+    """Be one member, in a process of its own: the command line `veilmatch ROLE serve`."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    os.environ.clear()  # it is of the moment when the first member was started
+    os.environ.update(environment)
+    sys.argv[1:] = command
+    main()
 
 
 def _refusal(log: Path) -> str:

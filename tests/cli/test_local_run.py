@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
+from tempfile import mkdtemp
 from types import SimpleNamespace
 
 import pytest
@@ -214,12 +215,11 @@ def running(out):
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            arguments = (process / "cmdline").read_text().split("\0")
-            config = Path(arguments[arguments.index("--config") + 1])
-            if f'"{out}' in config.read_text():
-                found[config.parent.name] = int(process.name)
-        except (OSError, ValueError):  # gone meanwhile, or no member
+            log = (process / "fd" / "1").readlink()
+        except OSError:  # gone meanwhile, or another user's
             continue
+        if log.parent == out / "logs":
+            found[log.stem] = int(process.name)
     return found
 
 
@@ -238,8 +238,7 @@ class Started:
         self.pipe.unlink()
         os.mkfifo(self.pipe)
         arguments = ("--departments", folder / "departments", "--out", self.out, *FAST)
-        self.home = folder / "tmp"
-        self.home.mkdir()
+        self.home = Path(mkdtemp(prefix="home-"))  # not below `folder`: a socket's path is short
         self.process = subprocess.Popen(
             command("local", "run", policy, *arguments),
             stdout=subprocess.PIPE,
@@ -272,6 +271,7 @@ class Started:
                 os.kill(process, signal.SIGKILL)
         self.process.communicate()
         os.close(self.writer)
+        shutil.rmtree(self.home)
 
     def ended(self):
         """The exit code, the last line, and how long it took."""

@@ -82,7 +82,7 @@ LOG = '{"event": "task"}\n'
 def test_a_member_that_ended_is_named_with_its_own_refusal(tmp_path, code, log, said):
     path = tmp_path / "tax.log"
     path.write_text(log, encoding="utf-8")
-    members = Members(tmp_path, {"tax": SimpleNamespace(poll=lambda: code, returncode=code)})
+    members = Members(tmp_path, {"tax": SimpleNamespace(exitcode=code)})
     with pytest.raises(ProcessError) as ended:
         members.check()
     assert str(ended.value) == said.format(log=path)

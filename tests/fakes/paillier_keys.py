@@ -16,7 +16,7 @@ import gmpy2
 
 from veilmatch_crypto import PrivateKey, generate
 from veilmatch_crypto.paillier import ORDER_BITS, _prime_and_generator, _random_prime
-from veilmatch_node import jobs
+from veilmatch_node import starting
 
 
 class Keys:
@@ -47,7 +47,7 @@ def _generate(bits: int) -> PrivateKey:
     return generate(bits) if keys is None else keys.draw(bits)
 
 
-jobs.generate = _generate
+starting.generate = _generate
 
 
 @cache

@@ -1,6 +1,5 @@
 """A federation of real processes whose members a test can kill, restart, dial and ask, without the command line."""
 
-import signal
 import sqlite3
 import time
 import tomllib
@@ -118,16 +117,21 @@ class RealFederation:
         """SIGKILL a member's process."""
         process = self.members.running[name]
         process.kill()
-        process.wait()
+        process.join()
 
     def terminate(self, *names: str) -> dict[str, int]:
         """SIGTERM members' processes; their exit codes.  Fails when one outlives the grace period."""
         for name in names:
-            self.members.running[name].send_signal(signal.SIGTERM)
+            self.members.running[name].terminate()
         deadline = time.monotonic() + 10.0  # limits.GRACE and what an interpreter needs to leave
-        return {
-            name: self.members.running[name].wait(max(0.1, deadline - time.monotonic())) for name in names
-        }
+        return {name: self.ended(name, max(0.1, deadline - time.monotonic())) for name in names}
+
+    def ended(self, name: str, seconds: float) -> int:
+        """The exit code of a member that ends by itself.  Fails when it does not, within so many seconds."""
+        process = self.members.running[name]
+        process.join(seconds)
+        assert process.exitcode is not None, f"{name} did not end"
+        return process.exitcode
 
     def configure(self, name: str, **settings: object) -> None:
         """Change settings of a member's configuration, for its next start."""

@@ -1,6 +1,7 @@
 """Real processes whose clocks differ: within five minutes they work, beyond it the line says who and by how much."""
 
 import os
+from multiprocessing import get_context
 
 import pytest
 from processes.moments import evidence_says, mend, relayed_federation, works
@@ -14,6 +15,7 @@ FIVE = int(CLOCK_DIFFERENCE.total_seconds())
 # What Python runs before anything of ours.  (Debian's libfaketime 0.9.10 makes Python's own waits fail or hang.)
 CLOCK = """\
 import os
+from multiprocessing import get_context
 from datetime import timedelta
 
 from veilmatch_policy import clock
@@ -40,6 +42,8 @@ def turn(clocks, tmp_path, monkeypatch):
             with monkeypatch.context() as patched:
                 patched.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
                 patched.setenv("CLOCK_AHEAD", str(ahead))
+                # A fork server has imported everything already, with the clock as it is.
+                patched.setattr("veilmatch.processes._FORKS", get_context("spawn"))
                 clocks.start(name)
         mend(clocks)
 

@@ -80,7 +80,7 @@ def test_a_member_that_starts_with_an_expired_certificate_says_so(expiring):
     for name in ("tax", "police"):
         expiring.terminate(name)
         expiring.members.start({name: expiring.local.configs[name]}, COORDINATOR)
-        assert expiring.members.running[name].wait(3 * SECONDS) == 5
+        assert expiring.ended(name, 3 * SECONDS) == 5
         last = expiring.log(name).splitlines()[-1]
         assert last.startswith("TLS: our certificate is valid from ")
         assert last.endswith("not now; ask the root for a new one")

@@ -158,9 +158,9 @@ def test_a_node_that_reads_slowly(linked):
 
     def slow_down():
         while not over.wait(0.02):
-            process.send_signal(signal.SIGSTOP)
+            os.kill(process.pid, signal.SIGSTOP)
             over.wait(0.18)
-            process.send_signal(signal.SIGCONT)
+            os.kill(process.pid, signal.SIGCONT)
 
     slowing = threading.Thread(target=slow_down)
     slowing.start()

@@ -57,15 +57,15 @@ def test_services_stop_when_their_log_is_gone_and_do_not_start_without_one(tmp_p
             "tax: (this party cannot write its log and serves nobody until it can|.*lost|nothing)",
             str(refused),
         )
-        assert federation.members.running["tax"].wait(10) == 5
+        assert federation.ended("tax", 10) == 5
         last = federation.log("tax").splitlines()[-1]
         assert "evidence.log: the log was replaced by another file" in last or "No such file" in last
 
         federation.configure("tax", log="/proc/evidence.log")  # nobody can make a file there
         federation.members.start({"tax": federation.local.configs["tax"]}, COORDINATOR)
-        assert federation.members.running["tax"].wait(20) == 5
+        assert federation.ended("tax", 20) == 5
         assert "/proc/evidence.log: the log cannot be written" in federation.log("tax").splitlines()[-1]
 
         (federation.home(COORDINATOR) / "evidence.log").rename(tmp_path / "elsewhere")
         federation.refused(lambda: federation.run("old-age"))
-        assert federation.members.running[COORDINATOR].wait(10) == 5
+        assert federation.ended(COORDINATOR, 10) == 5

@@ -99,7 +99,7 @@ def test_a_nodes_store_on_a_full_disk_is_its_own_line_and_it_goes_on_when_there_
         for action in (lambda: machines.run("supplement"), lambda: machines.link("oprf")):
             error = machines.refused(action)
             assert str(error) == "tax: this party's machine fails: its store cannot be used"
-        assert machines.members.running["tax"].poll() is None
+        assert machines.members.running["tax"].exitcode is None
         assert "the store cannot be written, the disk is full; free the disk" in machines.log("tax")
     machines.link()
     works(machines)
@@ -111,7 +111,7 @@ def test_a_nodes_log_on_a_full_disk_stops_it_with_a_line_and_it_starts_when_ther
             lambda: [machines.run("supplement") for _ in range(9)]
         )  # a block may have room
         assert str(error).startswith("tax: ")
-        assert machines.members.running["tax"].wait(SECONDS) == 5
+        assert machines.ended("tax", SECONDS) == 5
         last = machines.log("tax").splitlines()[-1]
         assert "the log cannot be written (No space left on device)" in last
     machines.start("tax")
@@ -142,7 +142,7 @@ def test_a_coordinator_without_room_for_its_store_takes_no_job_and_goes_on(machi
     with disks[1]["queue"].full():
         with pytest.raises(Exception, match=f"^{COORDINATOR}: this party's machine fails"):
             machines.submit("supplement")
-        assert machines.members.running[COORDINATOR].poll() is None
+        assert machines.members.running[COORDINATOR].exitcode is None
     works(machines)
 
 
@@ -172,7 +172,7 @@ def test_a_store_that_is_locked_for_long_is_a_line_and_works_afterwards(machines
         with pytest.raises(Exception, match=f"^{member}: ") as refused:
             machines.submit("supplement")
         assert str(refused.value) == f"{member}: this party's machine fails: its store cannot be used"
-        assert machines.members.running[member].poll() is None
+        assert machines.members.running[member].exitcode is None
     works(machines)
 
 
@@ -203,7 +203,7 @@ def test_a_party_out_of_descriptors_is_named_survives_and_works_again(machines, 
             error = error_of(action)  # what needs no new descriptor may go on
             assert error is None or str(error).startswith(f"{member}: ")
             assert time.monotonic() - began < 3 * SECONDS
-        assert machines.members.running[member].poll() is None
+        assert machines.members.running[member].exitcode is None
     machines.link()
     works(machines)
     assert [result["eligible"] for result in machines.submit("how-many")] == [OLD]

@@ -1,6 +1,7 @@
 """Running services: they begin anew on SIGHUP with what their files say, and their health is what it is."""
 
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -77,7 +78,7 @@ class Operated:
 
     def hang_up(self, *names):
         for name in names:
-            self.federation.members.running[name].send_signal(signal.SIGHUP)
+            os.kill(self.federation.members.running[name].pid, signal.SIGHUP)
 
     def certify(self, name):
         """A new certificate for a member; its fingerprint."""
@@ -244,5 +245,5 @@ def test_a_log_that_was_replaced_is_noticed_before_anybody_asks(operated):
     federation = operated.federation
     log = federation.home("tax") / "evidence.log"
     log.rename(log.with_name("elsewhere"))
-    assert federation.members.running["tax"].wait(SECONDS) == 5
+    assert federation.ended("tax", SECONDS) == 5
     assert "No such file" in federation.log("tax").splitlines()[-1]
