@@ -7,8 +7,9 @@ Paillier 1999, section 6, in the subgroup of Damgard, Geisler and Kroigaard 2007
 correction of 2008).  A strict key has no h: its noise is r**n, r uniform, plain Paillier.
 
 Encryption is in ``ciphertexts``.  Signatures of keys, and whether a key was seen before, are the
-caller's.  Powers and table look-ups take time that depends on secrets: the adversary of
-protocol.md, 1 is a party at the other end of a stream of whole chunks, not one on this machine.
+caller's.  Opening's powers are in constant time.  Key generation, and the table look-ups of encryption, take time
+that depends on secrets: the adversary of protocol.md, 1 is a party at the other end of a stream of whole
+chunks, not one on this machine.
 """
 
 import secrets
@@ -21,6 +22,7 @@ from gmpy2 import mpz
 
 from veilmatch_crypto.errors import CiphertextError, KeyRefusedError
 from veilmatch_crypto.packing import Layout
+from veilmatch_crypto.powers import make_power
 
 KEY_BITS = (2048, 3072)  # about 112 and 128 bits of security (NIST SP 800-57 part 1 rev. 5, table 2; 2020)
 ORDER_BITS = 256  # of v_p and v_q: generic attacks at 2**128 (Coron et al., PKC 2011)
@@ -101,19 +103,17 @@ def _small_primes() -> mpz:
 class _Side:
     """Decryption modulo the square of one prime factor."""
 
-    __slots__ = ("_exponent", "_prime", "_scale", "_square")
+    __slots__ = ("_power", "_prime", "_scale")
 
     def __init__(self, prime: mpz, cofactor: mpz, exponent: mpz) -> None:
         self._prime = prime
-        self._square = prime * prime
-        self._exponent = exponent
+        self._power = make_power(prime * prime, exponent)
         # c**e = 1 + m n e modulo p**2, and n e = p (q e): the scale undoes q e modulo p.
         self._scale = gmpy2.invert(cofactor * exponent, prime)
 
     def open(self, ciphertext: mpz) -> mpz:
         """The plaintext modulo the prime."""
-        power = gmpy2.powmod(ciphertext, self._exponent, self._square)
-        quotient, remainder = gmpy2.f_divmod(power, self._prime)
+        quotient, remainder = gmpy2.f_divmod(self._power.of(ciphertext), self._prime)
         if remainder != 1:
             raise CiphertextError("a ciphertext was not made under the job's key")
         return quotient * self._scale % self._prime
