@@ -4,7 +4,7 @@ BIN := .venv/bin
 # What a release has of times is its commit's: whoever builds it again gets the same bytes.
 EPOCH = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct)
 
-.PHONY: setup demo test campaign lint types format check bench protos drift lock wheel sbom bundle audit clean
+.PHONY: setup demo test campaign lint types format check bench benchmarks protos drift lock wheel sbom bundle audit clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -21,7 +21,8 @@ test: setup
 	@# The members that tests start are processes of their own: none of them should compile us again.
 	@$(BIN)/python -m compileall -q crypto policy evidence transport node coordinator cli proto/gen
 	@# Tests are compiled once and for all, too, also where the environment says that nothing is kept.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist loadfile
+	@# One worker more than cores: real processes and lines that are cut are waited for.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $$(($$(nproc) + 1)) --dist loadfile
 
 # Hundreds of simulated federations, a hundred thousand hostile messages, millions of rows: hours on two cores.
 campaign: setup
@@ -44,7 +45,12 @@ format: setup
 check: lint types drift
 	@$(MAKE) --no-print-directory test
 
+# Minutes; `veilmatch bench full` takes hours (docs/benchmarks.md).
 bench: setup
+	@$(BIN)/veilmatch bench --out dist/bench
+
+# Single modules, and what has no experiment.
+benchmarks: setup
 	@$(BIN)/pytest benchmarks --benchmark-enable --benchmark-disable-gc
 
 protos: setup

@@ -4,8 +4,8 @@ The labels are those of protocol.md, 4.4: ``mask``, ``check``, ``noise``, ``blan
 one use never equals a key for another, nor a key of another manifest or epoch.
 """
 
-from Crypto.Hash import SHA256
-from Crypto.Protocol.KDF import HKDF
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from veilmatch_crypto.encoding import encode_tuple
 
@@ -20,4 +20,4 @@ def derive_key(secret: bytes, *, context: bytes, label: str, names: tuple[str, .
     that protocol.md, 4.4 gives (lower name first for a pair); both go into the info.
     """
     info = encode_tuple(f"veilmatch/1/{label}", *names)
-    return bytes(HKDF(secret, KEY_BYTES, context, SHA256, context=info))
+    return HKDF(SHA256(), KEY_BYTES, salt=context, info=info).derive(secret)

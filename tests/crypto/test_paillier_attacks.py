@@ -205,11 +205,12 @@ def test_attack_a_borrow_through_a_padding_slot_that_was_zeroed(departments: int
         masks = sum(words40(key, 0, 0, LAYOUT.slots).astype(object) for key in job.coordinator.masks)
         blank = job.own(np.ones(LAYOUT.data_slots, bool))[0].astype(object)
         right = (sums[check] + blank[check]) % 2**40
+        blank[padding], blank[last] = -(masks[padding] % 2**40), -(masks[last] % 2**40)
+        opened = sum(int(word) << SLOT_BITS * place for place, word in enumerate(sums + blank))
         wrong = []
         for padding_carry, last_carry in guesses:
-            blank[padding] = -(masks[padding] % 2**40) - (padding_carry << 40)
-            blank[last] = -(masks[last] % 2**40) - (last_carry << 40) - 1
-            total = sum(int(word) << SLOT_BITS * place for place, word in enumerate(sums + blank))
+            total = opened - (padding_carry << 40 + SLOT_BITS * padding)
+            total -= (last_carry << 40) + 1 << SLOT_BITS * last
             wrong.append((total >> SLOT_BITS * check) % 2**40 != right)
         return wrong
 

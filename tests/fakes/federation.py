@@ -17,17 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
+from unittest.mock import patch
 
 from fakes.paillier_keys import Keys
 from google.protobuf.message import Message
 
+import veilmatch_coordinator.slots
 from veilmatch_coordinator.client import Conversation
 from veilmatch_coordinator.control import Control
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, link
+from veilmatch_coordinator.store import SCHEMA as OFFICE_STORE
 from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_crypto import AgreementKey, IdentityKey, Vault
 from veilmatch_crypto.pool import InlineExecutor
@@ -42,12 +46,21 @@ from veilmatch_node.rights import Rights, Rules
 from veilmatch_node.service import Tasks
 from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
+from veilmatch_node.store import SCHEMA as NODE_STORE
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.catalog import load_catalog
 from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory, Member, encode_directory, open_directory, signed_bytes
 from veilmatch_policy.epoch import Epoch, LinkageMode, OpenEpoch, SlotMode, open_epoch, signed_statement
-from veilmatch_transport import PeerUnavailableError, StreamEnded, TransportError, WorkStream, limits
+from veilmatch_transport import (
+    PeerUnavailableError,
+    Schema,
+    StreamEnded,
+    TransportError,
+    WorkStream,
+    durable_engine,
+    limits,
+)
 from veilmatch_transport._mailbox import Mailbox
 
 COORDINATOR = "office"
@@ -167,7 +180,9 @@ class Node:
 
     def start(self) -> None:
         """Put the node together over what is on its disk."""
+        begin_store(self.disk, NODE_STORE)
         self.store = NodeStore(self.disk, self.vault)
+        share_compiled(self.store._engine)
         self.log = EvidenceLog(Path(f"{self.disk}.log"), self.name, self.keys.identity, clock=self.clock)
         data = DataFolder(load_catalog(self.folder / "catalog.yaml"), self.folder, Databases({}))
         parts = {
@@ -226,7 +241,7 @@ class MemoryNodes:
         self.passed: list[Passing] = []  # as it was sent, before the tap touched it
         self._nodes = nodes
         self._running: list[threading.Thread] = []
-        self._keys = Keys()
+        self.keys = Keys()
         self._lines: list[tuple[str, _Outbox, _Outbox]] = []
         self.away: set[str] = set()  # nodes that cannot be reached
 
@@ -243,7 +258,7 @@ class MemoryNodes:
         there = WorkStream(COORDINATOR, inward, outward.inbox, lambda: None)
 
         def serve() -> None:
-            with self._keys.in_use():
+            with self.keys.in_use():
                 self._nodes[name].tasks.run(there)
             there.close()
             outward.refuse(StreamEnded(f"{name} has ended the stream"))
@@ -286,6 +301,7 @@ class Federation:
     Every department may deal, and with ``dealer`` so may a node without data, `DEALER`.  ``register`` is
     the department that keeps the register, for epochs with register slots.  With ``officers`` each department
     has one of its own, and these rules; without, every machine approves what it is asked, as `local run` does.
+    An epoch has fewer than ``dummies`` dummies, None: as many as the product's, which cost more than the people.
     """
 
     def __init__(
@@ -298,8 +314,10 @@ class Federation:
         dealer: bool = False,
         officers: Rules | None = None,
         reconnect_wait: float = 0.0,
+        dummies: int | None = 120,
     ) -> None:
         self.home = home
+        self._dummies = dummies
         self.out = home / "out"
         self.evidence = home / "evidence"
         if dealer:
@@ -330,7 +348,9 @@ class Federation:
                 alone=officers is None,
             )
         self.disk = home / "office.sqlite"
+        begin_store(self.disk, OFFICE_STORE)
         self.store = CoordinatorStore(self.disk)
+        share_compiled(self.store._engine)
         self.log = EvidenceLog(home / "office.log", COORDINATOR, self.identity)
         self.network = MemoryNodes(self.nodes)
         self.jobs = Jobs(
@@ -384,8 +404,10 @@ class Federation:
 
     def link(self, mode: LinkageMode = "shared-key", slots: SlotMode = "union") -> Linkage:
         """Link a new epoch; raises as the coordinator's ``link``."""
+        dummies = self._dummies or veilmatch_coordinator.slots._LEAST_DUMMIES
         try:
-            return link(*self.statement(mode, slots), self.network, self.store, _no_progress)
+            with patch.object(veilmatch_coordinator.slots, "_LEAST_DUMMIES", dummies):
+                return link(*self.statement(mode, slots), self.network, self.store, _no_progress)
         finally:
             self.network.wait()
 
@@ -415,6 +437,31 @@ class Federation:
         """Whom the recipient found in the last run of the policy of this name."""
         with (self.out / policy / "eligible.csv").open(encoding="utf-8", newline="") as file:
             return [row["id"] for row in csv.DictReader(file)]
+
+
+def begin_store(disk: Path, schema: Schema) -> None:
+    """Put a new party's empty store on its disk: a copy, as its tables cost a seventh of a small federation."""
+    if not disk.exists():
+        disk.write_bytes(_empty_store(schema))
+
+
+@cache
+def _empty_store(schema: Schema) -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "store.sqlite")
+        durable_engine(file, schema).dispose()
+        return file.read_bytes()
+
+
+_FIRST: list = []  # the engine whose compiled statements all share
+
+
+def share_compiled(engine: object) -> None:
+    """Have an engine use the statements that another has compiled: they are the same in every store."""
+    if not _FIRST:
+        _FIRST.append(engine)
+    engine.dialect = engine.pool._dialect = _FIRST[0].dialect
+    engine._compiled_cache = _FIRST[0]._compiled_cache
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,7 +14,7 @@ from math import isqrt
 
 import gmpy2
 
-from veilmatch_crypto import PrivateKey, generate
+from veilmatch_crypto import PrivateKey, generate, paillier
 from veilmatch_crypto.paillier import ORDER_BITS, _prime_and_generator, _random_prime
 from veilmatch_node import starting
 
@@ -48,6 +48,8 @@ def _generate(bits: int) -> PrivateKey:
 
 
 starting.generate = _generate
+# Every party checks every key before it uses it, and here they see the same few again and again.
+paillier.check_public_key = cache(paillier.check_public_key)
 
 
 @cache

@@ -93,7 +93,7 @@ def test_what_the_recipient_receives_does_not_depend_on_why_somebody_fails(tmp_p
     no_dummies(monkeypatch)  # their number is random, and sizes go by it
     views, found = {}, {}
     for case, tables in {**FAILING, "eligible": world()}.items():
-        with Federation(tmp_path / case.replace(" ", "-"), tables, dealer=True) as federation:
+        with Federation(tmp_path / case.replace(" ", "-"), tables, dealer=True, dummies=None) as federation:
             federation.link()
             federation.network.passed.clear()
             federation.run(POLICY)
@@ -105,7 +105,7 @@ def test_what_the_recipient_receives_does_not_depend_on_why_somebody_fails(tmp_p
 
 def test_shares_and_rounds_are_uniform_over_runs_with_fixed_data(tmp_path, monkeypatch, shares):
     no_dummies(monkeypatch)
-    with Federation(tmp_path, FAILING["an amount too large"], dealer=True) as federation:
+    with Federation(tmp_path, FAILING["an amount too large"], dealer=True, dummies=None) as federation:
         federation.link()
         federation.network.passed.clear()
         for _ in range(RUNS):

@@ -22,6 +22,8 @@ from veilmatch_node.states import State
 from veilmatch_transport import limits
 from veilmatch_transport.errors import StoreFailedError
 
+CAMPAIGN = pytest.mark.campaign  # what is like another case
+
 
 @pytest.fixture
 def federation(tmp_path, monkeypatch):
@@ -29,7 +31,15 @@ def federation(tmp_path, monkeypatch):
         yield made
 
 
-@pytest.mark.parametrize(("chunk", "crash"), [(0, False), (5, True), (CHUNKS - 1, False), (CHUNKS - 1, True)])
+@pytest.mark.parametrize(
+    ("chunk", "crash"),
+    [
+        pytest.param(0, False, marks=CAMPAIGN),
+        (5, True),
+        (CHUNKS - 1, False),
+        pytest.param(CHUNKS - 1, True, marks=CAMPAIGN),
+    ],
+)
 def test_a_contributor_goes_on_where_its_line_was_lost(federation, chunk, crash):
     tap = cut_at(federation, "contribution", "police", lambda part: part.chunk == chunk, crash=crash)
     with federation.tapped(tap):
@@ -44,7 +54,9 @@ def test_a_contributor_goes_on_where_its_line_was_lost(federation, chunk, crash)
         assert sent.setdefault(part.chunk, part.ciphertexts) == part.ciphertexts
 
 
-@pytest.mark.parametrize(("chunk", "crash"), [(0, True), (6, False), (CHUNKS - 1, True)])
+@pytest.mark.parametrize(
+    ("chunk", "crash"), [pytest.param(0, True, marks=CAMPAIGN), (6, False), (CHUNKS - 1, True)]
+)
 def test_a_recipient_opens_the_same_products_again(federation, chunk, crash):
     tap = cut_at(federation, "opened", "tax", lambda part: part.chunk == chunk, crash=crash)
     with federation.tapped(tap):
@@ -198,7 +210,7 @@ def test_results_that_a_crash_left_out_of_their_files_are_written(federation, mo
     assert len(federation.network.sent("open")) == 2
 
 
-@pytest.mark.parametrize("body", ["head", "log"])
+@pytest.mark.parametrize("body", [pytest.param("head", marks=CAMPAIGN), "log"])
 def test_a_closing_whose_answer_is_lost_is_asked_for_again(federation, body):
     with federation.tapped(cut_at(federation, body, "police")):
         federation.run(LINEAR)

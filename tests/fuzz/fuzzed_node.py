@@ -63,7 +63,8 @@ def run_script(federation: Federation, node: str, messages: Sequence[Message]) -
         inbox.put(type(message).FromString(message.SerializeToString()), 0.0)
     inbox.end(StreamEnded("office has ended the stream"))
     answers = _Answers()
-    federation.nodes[node].tasks.run(WorkStream("office", answers, inbox, lambda: None))
+    with federation.network.keys.in_use():
+        federation.nodes[node].tasks.run(WorkStream("office", answers, inbox, lambda: None))
     for answer in answers.sent:
         if answer.WhichOneof("body") == "refused":
             assert answer.refused.code != "internal", answer

@@ -159,7 +159,8 @@ class Network:
         if others and fault.at % 2:
             part.ciphertexts = others[fault.at % len(others)].content.ciphertexts  # another's, as its own
         else:
-            place = fault.at % len(part.ciphertexts)
+            # Never a ciphertext's first byte: what is above n**2 is refused before anybody opens it.
+            place = fault.at % len(part.ciphertexts) | 1
             changed = bytearray(part.ciphertexts)
             changed[place] ^= 1
             part.ciphertexts = bytes(changed)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from fakes.federation import COORDINATOR, Node
+from fakes.federation import COORDINATOR, Node, begin_store, share_compiled
 from simulation.network import Nodes
 from simulation.process import Process
 
 from veilmatch_coordinator.office import Office
 from veilmatch_coordinator.queue import Limits
-from veilmatch_coordinator.store import CoordinatorStore
+from veilmatch_coordinator.store import SCHEMA, CoordinatorStore
 from veilmatch_crypto import IdentityKey
 from veilmatch_crypto.pool import InlineExecutor
 from veilmatch_evidence.actions import ServiceStarted
@@ -54,7 +54,9 @@ class CoordinatingOffice:
         self.process = process
         self.evidence = process.folder / "evidence"
         self.disk = process.folder / "store.sqlite"
+        begin_store(self.disk, SCHEMA)
         self.store = CoordinatorStore(self.disk)
+        share_compiled(self.store._engine)
         self.log = EvidenceLog(process.folder / "log", COORDINATOR, identity, clock=clock)
         process.watch_store(self.store._engine)
         process.watch_log(self.log)

@@ -96,7 +96,6 @@ class Process:
             for what in ("wrote", "state"):
                 connection.info.pop(what, None)
 
-        share_compiled(engine)
         event.listen(engine, "after_cursor_execute", executed)
         event.listen(engine, "commit", committing)
         event.listen(engine, "rollback", forgetting)
@@ -117,14 +116,3 @@ class Process:
             if thread is not threading.current_thread():
                 thread.join(within)
         return [thread.name for thread in self.threads if thread.is_alive()]
-
-
-_FIRST: list = []  # the engine whose compiled statements all share
-
-
-def share_compiled(engine: object) -> None:
-    """Have an engine use the statements that another has compiled: they are the same in every store."""
-    if not _FIRST:
-        _FIRST.append(engine)
-    engine.dialect = engine.pool._dialect = _FIRST[0].dialect
-    engine._compiled_cache = _FIRST[0]._compiled_cache
