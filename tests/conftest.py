@@ -21,6 +21,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Or DuckDB says at the interpreter's end that something leaked."""
+    gc.unfreeze()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_address(request, tmp_path):
     """Where a service's store may be: a file, and a schema of a real PostgreSQL server."""

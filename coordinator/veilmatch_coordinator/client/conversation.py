@@ -17,7 +17,7 @@ from veilmatch_coordinator.client.line import Line, Parts, Stream, named
 from veilmatch_coordinator.client.linkage import LinkTask, TrusteeTask
 from veilmatch_evidence.records import Head
 from veilmatch_policy.directory import Directory
-from veilmatch_transport import PeerError, TlsIdentity, open_channel, open_stream
+from veilmatch_transport import TlsIdentity, TransportError, open_channel, open_stream
 from veilmatch_transport.metrics import Metrics
 from veilmatch_wire.v1 import job_pb2, linkage_pb2, node_pb2, node_pb2_grpc
 
@@ -239,5 +239,6 @@ def _head_in(message: job_pb2.LogHead) -> Head:
 def _finish(stream: Stream) -> None:
     try:
         stream.finish(_END_SECONDS)
-    except PeerError as error:  # all that the task was for has come: the node's end changes nothing
+    # All that the tasks were for has come: neither the node's end nor a line that was broken off changes anything.
+    except TransportError as error:
         _log.warning("work stream not ended", node=stream.peer, reason=str(error))
