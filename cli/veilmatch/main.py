@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from veilmatch import show
-from veilmatch.commands import doctor
+from veilmatch.commands import bench, doctor
 
 _INTERRUPTED = 130  # exit code: 128 and the signal's number, as shells count
 
@@ -39,6 +39,7 @@ def command_line(first: str | None = None) -> typer.Typer:
         app.add_typer(import_module(f"veilmatch.commands.{group}").app, name=group)
     app.command("doctor")(doctor.doctor)
     app.command("demo")(demo)
+    app.command("bench")(bench.bench)
     return app
 
 

@@ -150,7 +150,7 @@ def combine(
 ) -> Combined:
     """Encrypt B and multiply everything: a pure function, for any executor.
 
-    ``words`` are ``Combiner.own_words``; ``expected`` is how many ciphertexts the job makes in all.
+    ``words`` are ``Combiner.own_words``; ``expected`` is about how many ciphertexts a worker makes in the job.
     """
     blank = encrypt_chunk(key, words, expected)
     return Combined(blank, multiply_chunks(key, [*contributions.values(), blank]))

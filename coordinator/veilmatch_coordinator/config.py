@@ -8,7 +8,7 @@ from pydantic import Field
 
 from veilmatch_coordinator.patience import RECONNECT_WAIT
 from veilmatch_coordinator.queue import Limits
-from veilmatch_transport import StoreAddress
+from veilmatch_transport import StoreAddress, Workers, WorkersSettings
 from veilmatch_transport.settings import (
     LEAST_LOG,
     Federation,
@@ -32,7 +32,7 @@ class CoordinatorConfig(Section):
 
     name: str
     listen: str  # host:port to listen on
-    workers: Annotated[int, Field(ge=1, le=256)] = 1  # processes that combine
+    workers: Workers = WorkersSettings()  # that combine
     store: StoreAddress  # SQLite file, made when absent, or postgresql:// URL
     evidence: Path  # folder for what an auditor gets
     log: Path  # the hash-chained log of what the coordinator did, made when absent

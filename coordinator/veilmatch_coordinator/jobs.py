@@ -10,7 +10,6 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from veilmatch_coordinator.linking import Progress
 from veilmatch_coordinator.patience import RECONNECT_WAIT
 from veilmatch_coordinator.pipeline import Pipeline
 from veilmatch_coordinator.store import CoordinatorStore, StoredEpoch
-from veilmatch_crypto import AgreementKey, IdentityKey, KeyRefusedError
+from veilmatch_crypto import AgreementKey, IdentityKey, KeyRefusedError, Pool
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
@@ -69,7 +68,7 @@ class Jobs:
         directory: Directory,
         store: CoordinatorStore,
         nodes: Nodes,
-        executor: Executor,
+        executor: Pool,
         evidence: Path,
         log: EvidenceLog,
         reconnect_wait: float = RECONNECT_WAIT,

@@ -6,15 +6,15 @@ draws the slots, and tells each node its own.  Register mode: it has the registe
 claims, and relays the list to the other nodes.  It never sees an identity, an output of the OPRF or a key.
 """
 
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from veilmatch_coordinator.client import Batch, Conversation, LinkTask, Nodes, TrusteeTask
+from veilmatch_coordinator.carrying import carry
+from veilmatch_coordinator.client import Conversation, LinkTask, Nodes, TrusteeTask
 from veilmatch_coordinator.errors import LinkageError
 from veilmatch_coordinator.parallel import in_parallel
 from veilmatch_coordinator.slots import VALUE_BYTES, assign_slots, check_register, read_pseudonyms
@@ -115,10 +115,10 @@ class _Linking:
 
     def union_slots(self) -> _Drawn:
         """Collect every node's pseudonyms and draw the slots of their union (step 4)."""
-        relay = self._relay()
+        trustees = self._trustees()
 
         def collect(name: str, task: LinkTask) -> bytes:
-            self._evaluate(relay, name, task, last="pseudonyms")
+            self._evaluate(trustees, name, task, last="pseudonyms")
             return task.pseudonyms(VALUE_BYTES * self.people[name])
 
         collected = self.all_at_once(collect)
@@ -135,41 +135,29 @@ class _Linking:
 
     def register_slots(self, register: str) -> _Drawn:
         """Have the register draw the slots once the people of all nodes are evaluated (step 4)."""
-        relay = self._relay()
-        self.all_at_once(lambda name, task: self._evaluate(relay, name, task, last="people_evaluated"))
+        trustees = self._trustees()
+        self.all_at_once(lambda name, task: self._evaluate(trustees, name, task, last="people_evaluated"))
         lists = self._tasks.pop(register).draw_slots(self.people[register])
         check_register(register, lists, self.people[register])
         statement, values, claims = lists
         return _Drawn(statement.padded, {}, claims, lambda _, task: task.send_register(statement, values))
 
-    def _relay(self) -> "_Relay":
+    def _trustees(self) -> list[TrusteeTask]:
         epoch = self._epoch.epoch
         if epoch.linkage != "oprf":
-            return _Relay([])
-        return _Relay(
-            [
-                self._conversation.trustee(name, self._epoch.statement, self._signature)
-                for name in epoch.trustees
-            ]
-        )
+            return []
+        return [
+            self._conversation.trustee(name, self._epoch.statement, self._signature)
+            for name in epoch.trustees
+        ]
 
-    def _evaluate(self, relay: "_Relay", name: str, task: LinkTask, *, last: str) -> None:
+    def _evaluate(self, trustees: Sequence[TrusteeTask], name: str, task: LinkTask, *, last: str) -> None:
         """Carry a node's batches through the trustees until it says ``last`` (step 2)."""
         people, evaluated = self.people[name], 0
-        for batch in task.batches(last=last):
-            task.answer(relay.evaluate(batch))
-            evaluated += len(batch.elements) // 32
+
+        def told(count: int) -> None:
+            nonlocal evaluated
+            evaluated += count
             self._progress("link", name, min(evaluated, people), people)
 
-
-class _Relay:
-    """Carries batches through the trustees; each trustee has one stream, used by one thread at a time."""
-
-    def __init__(self, trustees: list[TrusteeTask]) -> None:
-        self._trustees = [(trustee, threading.Lock()) for trustee in trustees]
-
-    def evaluate(self, batch: Batch) -> Batch:
-        for trustee, lock in self._trustees:
-            with lock:
-                batch = trustee.evaluate(batch)
-        return batch
+        carry(task, trustees, last=last, told=told)

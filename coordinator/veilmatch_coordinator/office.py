@@ -5,7 +5,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -23,7 +22,7 @@ from veilmatch_coordinator.patience import RECONNECT_WAIT
 from veilmatch_coordinator.queue import Limits, State, Submission
 from veilmatch_coordinator.store import CoordinatorStore, EpochFigures
 from veilmatch_coordinator.turns import Turns
-from veilmatch_crypto import KEY_BITS, IdentityKey
+from veilmatch_crypto import KEY_BITS, IdentityKey, Pool
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.directory import Directory
@@ -62,7 +61,7 @@ class Office:
         directory: Directory,
         store: CoordinatorStore,
         nodes: Nodes,
-        executor: Executor,
+        executor: Pool,
         evidence: Path,
         log: EvidenceLog,
         limits: Limits,

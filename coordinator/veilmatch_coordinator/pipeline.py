@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from functools import partial
 
 import numpy as np
@@ -27,11 +27,11 @@ from veilmatch_coordinator.patience import Patience
 from veilmatch_coordinator.products import Products
 from veilmatch_coordinator.slots import VALUE_BYTES, check_claims
 from veilmatch_coordinator.store import CoordinatorStore, StoredChunk, StoredEpoch
-from veilmatch_crypto import IdentityKey, SignatureRefusedError, verify
+from veilmatch_crypto import IdentityKey, Pool, SignatureRefusedError, verify
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.manifest import Manifest, signed_combined, signed_contribution
 
-_UNDER_WAY = 8  # chunks in combination: a pool's workers have work, memory stays bounded
+_UNDER_WAY = 8  # chunks in combination, at least: workers have work, memory stays bounded
 
 
 class Pipeline:
@@ -46,7 +46,7 @@ class Pipeline:
         identity: IdentityKey,
         directory: Directory,
         store: CoordinatorStore,
-        executor: Executor,
+        executor: Pool,
         evidence: JobEvidence,
         progress: Progress,
         epoch: StoredEpoch,
@@ -277,17 +277,19 @@ class Pipeline:
 
     def _combine(self) -> None:
         combiner = self._combiner
+        # Each worker makes its part of the coordinator's ciphertexts, and sizes its table for that.
+        at_once = self._executor.at_once
+        expected = -(-combiner.ciphertexts // at_once)
+        most = max(_UNDER_WAY, 2 * at_once)
         under_way: deque[tuple[Place, Future[Combined]]] = deque()
         try:
             for place, contributions in self._gathering.complete():
                 started = time.monotonic()
                 words = combiner.own_words(*place)
-                future = self._executor.submit(
-                    combine, combiner.key, contributions, words, combiner.ciphertexts
-                )
+                future = self._executor.submit(combine, combiner.key, contributions, words, expected)
                 under_way.append((place, future))
                 self.seconds["combine"] += time.monotonic() - started
-                while under_way and (len(under_way) == _UNDER_WAY or under_way[0][1].done()):
+                while under_way and (len(under_way) == most or under_way[0][1].done()):
                     self._keep(*under_way.popleft())
             while under_way:
                 self._keep(*under_way.popleft())

@@ -15,11 +15,10 @@ from veilmatch_coordinator.prepared import Prepared, prepare
 from veilmatch_coordinator.retention import give_up_evidence
 from veilmatch_coordinator.service import ROLES, register
 from veilmatch_coordinator.store import CoordinatorStore
-from veilmatch_crypto import make_executor
 from veilmatch_evidence.actions import ServiceStarted
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.directory import Directory, open_directory
-from veilmatch_transport import RoleGate, Server, status
+from veilmatch_transport import RoleGate, Server, make_workers, status
 from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 from veilmatch_transport.logs import writing
 from veilmatch_transport.metrics import Metrics
@@ -33,8 +32,8 @@ def serve(path: Path) -> None:
     """Run the coordinator that a configuration file describes; returns when it was told to stop.
 
     On SIGHUP it begins anew with what its files say then, once no job or linkage runs.  Raises SettingsError,
-    DirectoryError, CredentialError, ListenError or LogError before anything is served, and LogError when the
-    log can no longer be written.
+    DirectoryError, CredentialError, WorkersError, ListenError or LogError before anything is served, and
+    LogError when the log can no longer be written.
     """
 
     def read(old: Prepared | None) -> Prepared:
@@ -53,7 +52,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
         stack.callback(store.close)
         store.measure(metrics.stored)
         _require_newest(directory, store)
-        executor = stack.enter_context(make_executor(config.workers))
+        executor = stack.enter_context(make_workers(config.workers, config.tls))
         log = EvidenceLog(
             config.log, config.name, prepared.identity, on_failure=broken.set, on_record=metrics.recorded
         )

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilmatch_coordinator.errors import JobError, LinkageError
-from veilmatch_crypto import permutation
+from veilmatch_crypto import ascending, permutation
 from veilmatch_policy.epoch import RegisterStatement
 
-VALUE_BYTES = 32  # HMAC-SHA-256: a pseudonym, a value of the register's list, a claim
+VALUE_BYTES = 32  # a pseudonym, a value of the register's list, a claim
 _LEAST_DUMMIES = 1024  # protocol.md, 3 step 4: below max(1024, 1 per cent of the union)
 LARGEST = 2**31  # slots are 32-bit numbers on the wire
 
@@ -44,45 +44,44 @@ class RegisterLists(NamedTuple):
     claims: bytes
 
 
-def read_pseudonyms(node: str, data: bytes) -> NDArray[np.bytes_]:
-    """Return a node's pseudonyms as an array of 32-byte values.
+def read_pseudonyms(node: str, data: bytes) -> NDArray[np.uint8]:
+    """Return a node's pseudonyms as rows of 32 bytes.
 
     Raises LinkageError unless they are whole, ascending and distinct: an order that depended on
     the rows would say something about them.
     """
     if len(data) % VALUE_BYTES:
         raise LinkageError(f"linkage: {node} sent a part of a pseudonym; check its release")
-    words = np.frombuffer(data, ">u8").reshape(-1, VALUE_BYTES // 8)
-    before, after = words[:-1], words[1:]
-    differs = before != after
-    first = differs.argmax(axis=1)
-    rows = np.arange(len(first))
-    if not (differs.any(axis=1) & (before[rows, first] < after[rows, first])).all():
+    rows = np.frombuffer(data, np.uint8).reshape(-1, VALUE_BYTES)
+    order, new = ascending(rows)
+    if not new.all() or (order[1:] < order[:-1]).any():
         raise LinkageError(
             f"linkage: {node} sent pseudonyms that are not ascending and distinct; check its release"
         )
-    return np.frombuffer(data, f"S{VALUE_BYTES}")
+    return rows
 
 
-def assign_slots(pseudonyms: Mapping[str, NDArray[np.bytes_]]) -> SlotAssignment:
+def assign_slots(pseudonyms: Mapping[str, NDArray[np.uint8]]) -> SlotAssignment:
     """Draw the epoch's permutation and dummies, and give each node the slots of its rows."""
     names = sorted(pseudonyms)
-    # numpy compares "S32" up to trailing zero bytes; pseudonyms are random, so none differ in those alone.
-    union, places = np.unique(np.concatenate([pseudonyms[name] for name in names]), return_inverse=True)
-    dummies = secrets.randbelow(max(_LEAST_DUMMIES, len(union) // 100))
-    padded = len(union) + dummies
+    order, new = ascending(np.concatenate([pseudonyms[name] for name in names]))
+    places = np.empty(len(order), np.uint32)  # of each pseudonym in the union
+    places[order] = np.cumsum(new, dtype=np.uint32) - np.uint32(1)
+    union = int(np.count_nonzero(new))
+    dummies = secrets.randbelow(max(_LEAST_DUMMIES, union // 100))
+    padded = union + dummies
     if padded == 0:
         padded = 1  # nobody anywhere is still a job that runs
     if padded >= LARGEST:
         raise LinkageError(
             f"linkage: {padded} people are more than an epoch holds ({LARGEST}); split the federation"
         )
-    order = permutation(os.urandom(32), padded).astype(np.uint32)
+    drawn = permutation(os.urandom(32), padded).astype(np.uint32)
     slots: dict[str, NDArray[np.uint32]] = {}
     start = 0
     for name in names:
         count = len(pseudonyms[name])
-        slots[name] = order[places[start : start + count]]
+        slots[name] = drawn[places[start : start + count]]
         start += count
     return SlotAssignment(slots, padded)
 
@@ -97,8 +96,8 @@ def check_register(register: str, lists: RegisterLists, people: int) -> None:
         raise LinkageError(
             f"linkage: {register} drew slots for another number of people than it has; check its release"
         )
-    both = np.frombuffer(lists.values + lists.claims, f"S{VALUE_BYTES}")
-    if len(np.unique(both)) != 2 * people:
+    both = np.frombuffer(lists.values + lists.claims, np.uint8).reshape(-1, VALUE_BYTES)
+    if not ascending(both)[1].all():
         raise LinkageError(f"linkage: {register} gave one value to two people; check its release")
 
 

@@ -33,6 +33,7 @@ from veilmatch_crypto.circuit import (
     reveal_to_recipient,
     zero,
 )
+from veilmatch_crypto.cmac import cmac_rows
 from veilmatch_crypto.counting import CoordinatorTally, DealerTally, RecipientTally, Tally, count
 from veilmatch_crypto.derive import derive_key
 from veilmatch_crypto.encoding import encode_tuple
@@ -50,6 +51,7 @@ from veilmatch_crypto.errors import (
     SealError,
     SignatureRefusedError,
 )
+from veilmatch_crypto.fixed_base import EXPONENT_BITS, choose_window
 from veilmatch_crypto.households import HouseholdOrder, Layers
 from veilmatch_crypto.identity import AgreementKey, IdentityKey, key_fingerprint, verify
 from veilmatch_crypto.key_files import KeyUse, Passphrase, is_key_file
@@ -63,12 +65,14 @@ from veilmatch_crypto.masks import (
     noise_key,
 )
 from veilmatch_crypto.oprf import BlindingState, OprfKey, blind
+from veilmatch_crypto.ordering import ascending
 from veilmatch_crypto.packing import MAX_CONTRIBUTIONS, Layout
 from veilmatch_crypto.paillier import KEY_BITS, PrivateKey, PublicKey, generate
-from veilmatch_crypto.pool import make_executor
-from veilmatch_crypto.prg import permutation
+from veilmatch_crypto.pool import Pool, make_executor
+from veilmatch_crypto.prg import permutation, words40
 from veilmatch_crypto.sealing import Address, Sealed, open_sealed, seal
 from veilmatch_crypto.seeds import circuit_key, draw_seed, open_seed, seal_seed
+from veilmatch_crypto.threads import WorkerThreads
 from veilmatch_crypto.translation import (
     CoordinatorTranslation,
     DealerTranslation,
@@ -79,6 +83,7 @@ from veilmatch_crypto.triples import CoordinatorRandomness, DealerRandomness, Re
 from veilmatch_crypto.vault import Vault
 
 __all__ = [
+    "EXPONENT_BITS",
     "KEY_BITS",
     "LOOPBACK",
     "MAX_CONTRIBUTIONS",
@@ -115,6 +120,7 @@ __all__ = [
     "Layout",
     "OprfKey",
     "Passphrase",
+    "Pool",
     "PrivateKey",
     "PublicKey",
     "Quota",
@@ -138,13 +144,17 @@ __all__ = [
     "Validity",
     "Vault",
     "Wires",
+    "WorkerThreads",
     "all_of",
     "amount_words",
     "answer_words",
     "any_of",
+    "ascending",
     "at_least",
     "blind",
+    "choose_window",
     "circuit_key",
+    "cmac_rows",
     "count",
     "derive_key",
     "discrete_laplace",
@@ -178,5 +188,6 @@ __all__ = [
     "unpack_bits",
     "verify",
     "verify_issued",
+    "words40",
     "zero",
 ]

@@ -25,6 +25,9 @@ from veilmatch_crypto.encoding import encode_tuple
 from veilmatch_crypto.errors import BatchError
 from veilmatch_crypto.identity import IdentityKey, verify
 from veilmatch_crypto.oprf import ELEMENT_BYTES, OprfKey
+from veilmatch_crypto.pool import InlineExecutor, Pool
+
+_HERE = InlineExecutor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +188,8 @@ class Trustee:
         self._officers = officers
         self._ledger = ledger
 
-    def evaluate(self, batch: BoundBatch) -> BoundBatch:
-        """Check, count, multiply, sign: the batch with this trustee's elements and reply.
+    def evaluate(self, batch: BoundBatch, pool: Pool = _HERE) -> BoundBatch:
+        """Check, count, multiply in ``pool``, sign: the batch with this trustee's elements and reply.
 
         The same batch again gives the same bytes and is counted once.  A batch that is refused before
         step 3 is not counted; one with a bad element is.
@@ -221,7 +224,7 @@ class Trustee:
         )
 
         # Step 4.
-        elements = self._key.evaluate(batch.elements)
+        elements = self._key.evaluate(batch.elements, pool)
         digest = _digest(elements)
         signature = self._identity.sign(_reply_statement(statement, self._name, digest))
         return replace(

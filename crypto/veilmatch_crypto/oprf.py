@@ -14,7 +14,8 @@ here: ``batches`` binds and counts.
 
 Elements and scalars are 32 bytes, little-endian (RFC 9496, 4.3), a batch of them simply one after
 the other.  The group is libsodium's, through rbcl: constant time, and called through ctypes, which
-releases the interpreter's lock, so that batches in threads run side by side.  Its multiplication
+releases the interpreter's lock, so that the parts of a batch run side by side in a pool of threads;
+scalars stay in this process unless the caller's pool takes them elsewhere.  Its multiplication
 refuses encodings that are not canonical, the identity as input, and the identity as result
 (RFC 9497, 3.3.1), hence no element is decoded twice.
 """
@@ -25,7 +26,7 @@ import hmac
 import itertools
 import secrets
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -34,6 +35,7 @@ import rbcl
 from numpy.typing import NDArray
 
 from veilmatch_crypto.errors import ElementError
+from veilmatch_crypto.pool import InlineExecutor, Pool
 
 ELEMENT_BYTES: Final = 32
 SCALAR_BYTES: Final = 32
@@ -51,6 +53,9 @@ _library = Path(rbcl._sodium._name)  # noqa: SLF001  the only place where rbcl s
 if _library.parent == Path(tempfile.gettempdir()):
     with contextlib.suppress(OSError):
         _library.unlink()
+
+_HERE: Final = InlineExecutor()
+_PART: Final = 64  # elements: less is done before a thread has taken it up
 
 _ZERO: Final = bytes(SCALAR_BYTES)
 # SHA-512 after RFC 9380's Z_pad, one input block of zeros: the same for every message.
@@ -89,13 +94,14 @@ class OprfKey:
         """The secret itself, 32 bytes, for the trustee's own key file."""
         return self._scalar
 
-    def evaluate(self, elements: bytes) -> bytes:
-        """Step 2, BlindEvaluate for a batch: every element times the scalar.
+    def evaluate(self, elements: bytes, pool: Pool = _HERE) -> bytes:
+        """Step 2, BlindEvaluate for a batch: every element times the scalar, shared out over ``pool``.
 
         ``elements`` is 32 n bytes, and so is the result.  Raises ElementError for another length and for
         an element that is not canonical or is the identity.
         """
-        return _multiply(itertools.repeat(self._scalar), _split_elements(elements))
+        split = _split_elements(elements)
+        return b"".join(_in_parts(pool, _multiply, [self._scalar] * len(split), split))
 
     def __repr__(self) -> str:
         return "<OprfKey>"
@@ -123,11 +129,11 @@ class BlindingState:
         self._inputs = tuple(inputs)
         self.blinds: Final[bytes] = blinds
 
-    def blinded(self) -> bytes:
+    def blinded(self, pool: Pool = _HERE) -> bytes:
         """Step 1: every input hashed to the group and multiplied by its blind, 32 n bytes."""
-        return _multiply(_split(self.blinds), map(_hash_to_group, self._inputs))
+        return b"".join(_in_parts(pool, _blind, _split(self.blinds), self._inputs))
 
-    def finalize(self, evaluated: bytes) -> NDArray[np.uint8]:
+    def finalize(self, evaluated: bytes, pool: Pool = _HERE) -> NDArray[np.uint8]:
         """Step 3: blinds off, and the outputs, shape (n, 64), a row an input.
 
         ``evaluated`` is what the last trustee returned, 32 n bytes, in the order of the inputs.
@@ -136,8 +142,7 @@ class BlindingState:
         elements = _split_elements(evaluated)
         if len(elements) != len(self._inputs):
             raise ElementError(f"{len(self._inputs)} elements were sent, {len(elements)} came back")
-        unblinded = _multiply(_invert(_split(self.blinds)), elements)
-        outputs = b"".join(map(_output, self._inputs, _split(unblinded)))
+        outputs = b"".join(_in_parts(pool, _unblind, _split(self.blinds), elements, self._inputs))
         return np.frombuffer(outputs, np.uint8).reshape(-1, OUTPUT_BYTES)
 
     def __len__(self) -> int:
@@ -147,14 +152,14 @@ class BlindingState:
         return f"<BlindingState of {len(self)} inputs>"
 
 
-def blind(inputs: Sequence[bytes]) -> tuple[BlindingState, bytes]:
+def blind(inputs: Sequence[bytes], pool: Pool = _HERE) -> tuple[BlindingState, bytes]:
     """Blind n ``inputs`` with fresh scalars: the state to keep, and 32 n bytes to send.
 
     Raises ElementError for an input of 2^16 bytes or more.
     """
     blinds = b"".join(rbcl.crypto_core_ristretto255_scalar_random() for _ in inputs)  # never zero
     state = BlindingState(inputs, blinds)
-    return state, state.blinded()
+    return state, state.blinded(pool)
 
 
 def _split(batch: bytes) -> list[bytes]:
@@ -176,6 +181,22 @@ def _require_scalars(scalars: bytes, count: int) -> None:
     reduced = b"".join(rbcl.crypto_core_ristretto255_scalar_reduce(part + _ZERO) for part in parts)
     if not hmac.compare_digest(reduced, scalars) or any(hmac.compare_digest(part, _ZERO) for part in parts):
         raise ElementError("a scalar is zero or not below the order of the group")
+
+
+def _in_parts(pool: Pool, work: Callable[..., bytes], *columns: Sequence[bytes]) -> Iterable[bytes]:
+    """Do ``work`` on equal parts of the columns, one for each thread or process; the results in order."""
+    size = max(_PART, -(-len(columns[0]) // pool.at_once))
+    starts = range(0, len(columns[0]), size)
+    return pool.map(work, *([column[start : start + size] for start in starts] for column in columns))
+
+
+def _blind(blinds: list[bytes], inputs: Sequence[bytes]) -> bytes:
+    return _multiply(blinds, map(_hash_to_group, inputs))
+
+
+def _unblind(blinds: list[bytes], elements: list[bytes], inputs: Sequence[bytes]) -> bytes:
+    unblinded = _multiply(_invert(blinds), elements)
+    return b"".join(map(_output, inputs, _split(unblinded)))
 
 
 def _multiply(scalars: Iterable[bytes], elements: Iterable[bytes]) -> bytes:

@@ -1,9 +1,10 @@
 """Where chunks are worked on: in this process, or in worker processes.
 
-Both are ``concurrent.futures`` executors, so a cluster's client can take their place.
+Both are ``concurrent.futures`` executors, so a cluster's client takes their place (veilmatch_transport.cluster).
 """
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,8 +15,19 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class InlineExecutor(Executor):
+class Pool(Executor):
+    """An executor that says how much work it can have in hand."""
+
+    @property
+    @abstractmethod
+    def at_once(self) -> int:
+        """How many calls run side by side, at least 1: who submits chunks keeps a few times as many under way."""
+
+
+class InlineExecutor(Pool):
     """Runs each call when it is submitted, in the caller's thread."""
+
+    at_once = 1
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Run ``fn`` and return a future that is done."""
@@ -27,7 +39,7 @@ class InlineExecutor(Executor):
         return future
 
 
-class WorkerProcesses(Executor):
+class WorkerProcesses(Pool):
     """A pool of spawned processes that outlives the death of its workers.
 
     What a killed worker had in hand fails with BrokenProcessPool; the next call gets new workers.
@@ -38,6 +50,11 @@ class WorkerProcesses(Executor):
         self._workers = workers
         self._pool = self._start()
         self._replacing = threading.Lock()
+
+    @property
+    def at_once(self) -> int:
+        """The number of processes."""
+        return self._workers
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Run ``fn`` in a worker."""
@@ -56,6 +73,6 @@ class WorkerProcesses(Executor):
         return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
 
 
-def make_executor(workers: int) -> Executor:
+def make_executor(workers: int) -> Pool:
     """An executor with ``workers`` processes; with one, the work stays in this process."""
     return InlineExecutor() if workers == 1 else WorkerProcesses(workers)

@@ -31,6 +31,8 @@ class Cells:
 
     def keep(self, mask: NDArray[np.bool_]) -> "Cells":
         """The rows under ``mask``; the ragged ones were never rows of the table."""
+        if mask.all():
+            return self
         return Cells(
             self.table.filter(pa.array(mask)),
             self.id,

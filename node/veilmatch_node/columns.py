@@ -41,6 +41,7 @@ _INTEGERS = frozenset(
     }
 )
 _FLOATS = frozenset({"float", "double"})
+_PLAIN = {"integer": b"0123456789", "decimal": b"0123456789."}
 _TRUE = "('true', '1', 'yes')"
 _FALSE = "('false', '0', 'no')"
 
@@ -55,15 +56,6 @@ class Values:
 
     table: pa.Table
     unreadable: tuple[tuple[NDArray[np.bool_], str], ...]
-
-
-def configure(connection: DuckDBPyConnection) -> None:
-    """Prepare a connection for ``read_values``.
-
-    DuckDB lifts what two expressions have in common out of the TRY around each, where a failing row
-    fails the query.
-    """
-    connection.execute("SET disabled_optimizers = 'common_subexpressions'")
 
 
 def read_values(
@@ -86,17 +78,24 @@ def read_values(
     expression that DuckDB refuses or whose type is not exact, DataError for a value outside its
     column's declared range.
     """
-    if not columns:
-        return Values(pa.table({}), ())
-    connection.register(_CELLS, cells.table)
-    try:
-        read = _evaluate(connection, columns, expressions, codes, where)
-    finally:
-        connection.unregister(_CELLS)
+    read = {
+        column.name: (values, np.zeros(len(cells.rows), np.bool_))
+        for column in columns
+        if column.name not in expressions.keys() | codes.keys()
+        and (values := _plain(cells.table[column.name], column.type)) is not None
+    }
+    if others := [column for column in columns if column.name not in read]:
+        connection.register(_CELLS, cells.table)
+        try:
+            found = _evaluate(connection, others, expressions, codes, where)
+        finally:
+            connection.unregister(_CELLS)
+        for index, column in enumerate(others):
+            read[column.name] = found[f"v{index}"], _numpy(found[f"f{index}"])
     table: dict[str, pa.ChunkedArray] = {}
     unreadable = []
-    for index, column in enumerate(columns):
-        values, failed = read[f"v{index}"], _numpy(read[f"f{index}"])
+    for column in columns:
+        values, failed = read[column.name]
         own = expressions.get(column.name)
         garbled = [
             cells.garbled[name] for name in (own.columns if own else (column.name,)) if name in cells.garbled
@@ -111,6 +110,27 @@ def read_values(
         _check_range(column, values, where)
         table[column.name] = values
     return Values(pa.table(table), tuple(unreadable))
+
+
+def _plain(cells: pa.ChunkedArray, column_type: ColumnType) -> pa.ChunkedArray | None:
+    """The values of cells that hold nothing but digits, and a point in a decimal; None where DuckDB must look.
+
+    Most batches' cells are such, and Arrow reads them in a tenth of the time: what does not fit exactly it refuses.
+    """
+    if column_type.kind == "text":
+        return cells
+    if column_type.kind not in _PLAIN:
+        return None
+    allowed = np.zeros(256, np.bool_)
+    allowed[list(_PLAIN[column_type.kind])] = True
+    if not all(allowed[np.frombuffer(chunk.buffers()[2] or b"", np.uint8)].all() for chunk in cells.chunks):
+        return None
+    scale = column_type.scale
+    target = pa.int64() if column_type.kind == "integer" else pa.decimal128(LARGEST_WHOLE + scale, scale)
+    try:
+        return cells.cast(target)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _evaluate(
@@ -156,23 +176,22 @@ def _evaluate(
 
 def _reading(cell: str, column_type: ColumnType) -> str:
     """SQL for the value that the text ``cell`` writes, NULL where it writes none."""
-    trimmed = _trimmed(cell)
     scale = column_type.scale
     match column_type.kind:
         case "text":
             return cell
         case "integer":
-            return _guarded(trimmed, r"[+-]?[0-9]+", "BIGINT")
+            return _guarded(cell, r"[+-]?[0-9]+", "BIGINT")
         case "decimal":
             fraction = rf"\.[0-9]{{0,{scale}}}0*"
-            return _guarded(trimmed, rf"[+-]?([0-9]+({fraction})?|{fraction})", _decimal(scale))
+            return _guarded(cell, rf"[+-]?([0-9]+({fraction})?|{fraction})", _decimal(scale))
         case "boolean":
-            lower = f"lower({trimmed})"
+            lower = f"lower({_trimmed(cell)})"
             return f"CASE WHEN {lower} IN {_TRUE} THEN true WHEN {lower} IN {_FALSE} THEN false END"
         case "date":
             # DuckDB reads year 0000 as 1 BC.
             return _guarded(
-                trimmed, r"(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}", "DATE"
+                cell, r"(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}", "DATE"
             )
 
 
@@ -188,12 +207,19 @@ def _decimal(scale: int) -> str:
 
 
 def _trimmed(cell: str) -> str:
-    # DuckDB's trim takes a list of characters, and a hundred times as long for it.
-    return f"regexp_replace({cell}, '^{BLANKS}|{BLANKS}$', '', 'g')"
+    # DuckDB's trim takes a list of characters, and a hundred times as long for it; what has no blank in it
+    # takes a third of the replacement.
+    replaced = f"regexp_replace({cell}, '^{BLANKS}|{BLANKS}$', '', 'g')"
+    return f"CASE WHEN regexp_full_match({cell}, '[!-~]*') THEN {cell} ELSE {replaced} END"
 
 
-def _guarded(text: str, pattern: str, target: str) -> str:
-    return f"CASE WHEN regexp_full_match({text}, {_literal(pattern)}) THEN TRY_CAST({text} AS {target}) END"
+def _guarded(cell: str, pattern: str, target: str) -> str:
+    """SQL for a cell of this pattern, blanks around it aside, as the target's value."""
+    guards = [
+        f"WHEN regexp_full_match({text}, {_literal(pattern)}) THEN TRY_CAST({text} AS {target})"
+        for text in (cell, _trimmed(cell))  # most have no blanks
+    ]
+    return f"CASE {' '.join(guards)} END"
 
 
 def _result_type(connection: DuckDBPyConnection, own: OwnExpression, column: Column, where: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from veilmatch_node.databases import Database
-from veilmatch_transport import StoreAddress
+from veilmatch_transport import StoreAddress, Workers, WorkersSettings
 from veilmatch_transport.settings import (
     ADDRESS,
     LEAST_LOG,
@@ -117,7 +117,7 @@ class NodeConfig(Section):
     listen: str | None = None  # host:port to listen on
     connect: bool = False  # dial the coordinator instead and wait for work there
     linkage: tuple[Literal["oprf", "shared-key"], ...] = ("oprf",)  # modes that the department agrees to
-    workers: Annotated[int, Field(ge=1, le=256)] = 1  # processes that encrypt and decrypt
+    workers: Workers = WorkersSettings()  # that encrypt and decrypt
     store: StoreAddress  # SQLite file, made when absent, or postgresql:// URL
     log: Path  # the hash-chained log of what this node did, made when absent
     reports: Path  # folder for the linkage report and the list of refused rows

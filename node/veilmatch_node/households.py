@@ -62,7 +62,7 @@ def read_households(department: Department, slots: NDArray[np.uint32], padded: i
     ``slots`` are its people's.  Raises DataError for a person without a household.
     """
     register = department.connection.sql(
-        f'SELECT person, household FROM "{HOUSEHOLD}" ORDER BY person'  # noqa: S608  a name of our own
+        f'SELECT person, household FROM "{HOUSEHOLD}"'  # noqa: S608  a name of our own
     ).to_arrow_table()
     values = register["household"].combine_chunks()
     if values.null_count:
@@ -79,11 +79,11 @@ def read_households(department: Department, slots: NDArray[np.uint32], padded: i
     # Whom the department knows from its other tables alone has a household of their own (3, step 6).
     numbers = len(sizes) + department.people + np.arange(department.people, dtype=np.int64)
     numbers[registered] = _apart(written, collective)
-    numbers = np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+    numbers = _without_gaps(numbers)
     persons = np.arange(department.people, dtype=np.int64)
     members = pa.table({"person": pa.array(persons, pa.int32()), "household": pa.array(numbers, pa.int32())})
     department.connection.register("members_read", members)
-    department.connection.execute("CREATE TABLE members AS SELECT * FROM members_read")
+    department.connection.execute("CREATE TEMPORARY TABLE members AS SELECT * FROM members_read")
     department.connection.unregister("members_read")
 
     count = int(numbers.max()) + 1 if len(numbers) else 0
@@ -95,6 +95,13 @@ def read_households(department: Department, slots: NDArray[np.uint32], padded: i
     drawn = permutation(os.urandom(32), count).astype(np.uint32) + np.uint32(1)
     labels[slots[persons[placed]]] = drawn[numbers[placed]]
     return Households(labels, first, labels == 0, int(np.count_nonzero(collective)))
+
+
+def _without_gaps(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number anew, in the same order, so that every number is somebody's."""
+    taken = np.zeros(numbers.max(initial=-1) + 1, np.bool_)
+    taken[numbers] = True
+    return (np.cumsum(taken) - 1)[numbers]
 
 
 def _apart(numbers: NDArray[np.int64], collective: NDArray[np.bool_]) -> NDArray[np.int64]:

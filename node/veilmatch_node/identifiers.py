@@ -77,6 +77,11 @@ def linkage_inputs(forms: pa.StringArray, scheme: str) -> pa.LargeBinaryArray:
     return pc.binary_join_element_wise(prefix, forms.cast(pa.large_binary()), nothing_between)
 
 
+def normal_forms(inputs: pa.LargeBinaryArray) -> pa.StringArray:
+    """The normal forms in what ``linkage_inputs`` made: no scheme has a 0x00 in its name."""
+    return pc.replace_substring_regex(inputs.cast(pa.large_string()), "^[^\\x00]*\\x00", "").cast(pa.string())
+
+
 def _resident_ids(cells: pa.StringArray) -> NormalForms:
     """GB 11643-1999 numbers; ASCII after NFKC, so that an 18-character form is 18 bytes."""
     text = pc.utf8_normalize(pc.fill_null(cells, ""), form="NFKC")

@@ -5,7 +5,7 @@ service carries the bytes.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from veilmatch_crypto import (
     IdentityKey,
+    Pool,
     Sealed,
     SealError,
     encrypt_chunk,
@@ -62,7 +63,7 @@ class NodeJobs:
         directory: Directory,
         store: NodeStore,
         data: DataFolder,
-        executor: Executor,
+        executor: Pool,
         rights: Rights,
         log: JobLog,
         clock: Clock = utc_now,
@@ -111,18 +112,22 @@ class NodeJobs:
             answers=answers,
         )
 
+        # Each worker makes its part of them, and sizes its table for that.
+        at_once = self._executor.at_once
+        expected = -(-contributor.expected // at_once)
+
         def encrypting() -> Iterator[tuple[tuple[int, int, StoredChunk | None], Future[bytes]]]:
             for outcome, chunk in contributor.places()[have:]:
                 made = self._store.chunk(digest, outcome, chunk)
                 if made is None:
                     words = contributor.words(outcome, chunk)
-                    call = self._executor.submit(encrypt_chunk, contributor.key, words, contributor.expected)
+                    call = self._executor.submit(encrypt_chunk, contributor.key, words, expected)
                 else:
                     call = Future()
                     call.set_result(made.ciphertexts)
                 yield (outcome, chunk, made), call
 
-        for (outcome, chunk, made), ciphertexts in in_order(encrypting()):
+        for (outcome, chunk, made), ciphertexts in in_order(encrypting(), at_once):
             self.require_still(manifest)
             with turn.step():
                 kept = made or self._keep(manifest, outcome, chunk, ciphertexts)

@@ -24,19 +24,21 @@ from veilmatch_crypto import (
     BoundBatch,
     IdentityKey,
     OprfKey,
+    Pool,
     Quota,
     Requester,
     Sealed,
     SealError,
     Trustee,
+    ascending,
 )
 from veilmatch_node import epoch_keys
 from veilmatch_node.answers import DataFolder
 from veilmatch_node.epoch_keys import EpochKeys
 from veilmatch_node.errors import LinkageError
-from veilmatch_node.linked import KEY_BYTES, linked_tags
-from veilmatch_node.people import SlotTable
-from veilmatch_node.pseudonyms import Blinded, Outputs, ascending, blind_batches, keyed
+from veilmatch_node.linked import KEY_BYTES, linked_tags, tags_of
+from veilmatch_node.people import VALUE_BYTES, SlotTable
+from veilmatch_node.pseudonyms import Blinded, Outputs, blind_batches, decode_untagged, hmac_rows, keyed
 from veilmatch_node.register import RegisterSlots
 from veilmatch_node.report import Report
 from veilmatch_node.source import load
@@ -148,8 +150,20 @@ class NodeLinkage:
             ledger=self.store,
         )
 
-    def begin(self, epoch: OpenEpoch) -> "EpochLinkage":
-        """Requester: read the identifiers of the department's people.
+    def tag_key(self) -> bytes:
+        """The key of the tags of linked people (linked.py)."""
+        return self.store.setting_once(TAG_KEY, os.urandom(KEY_BYTES))
+
+    def outputs(self) -> Outputs:
+        """What the trustees evaluated for this node, of all identities ever submitted."""
+        untagged = self.store.setting(OUTPUTS)
+        if untagged is not None:
+            inputs, values = decode_untagged(untagged)
+            self.store.divide_outputs(Outputs(inputs, values, tags_of(self.tag_key(), inputs)).encode())
+        return Outputs.decode(self.store.outputs())
+
+    def begin(self, epoch: OpenEpoch, pool: Pool) -> "EpochLinkage":
+        """Requester: read the identifiers of the department's people; multiplications are done in ``pool``.
 
         Raises DataError, and LinkageError for the oprf mode without a quota.
         """
@@ -166,7 +180,7 @@ class NodeLinkage:
             reference_date=epoch.epoch.reference_date,
             databases=self._data.databases,
         ) as department:
-            return EpochLinkage(self, epoch, department.inputs, department.report)
+            return EpochLinkage(self, epoch, pool, department.inputs, department.report)
 
 
 def identities(directory: Directory) -> Mapping[str, bytes]:
@@ -180,14 +194,19 @@ class EpochLinkage:
 
     node: NodeLinkage
     epoch: OpenEpoch
+    pool: Pool
     inputs: pa.Array
     report: Report
     evaluations: int = 0  # identities that the trustees evaluate in this linkage
     _keys: EpochKeys | None = None
     _requester: Requester | None = None
     _requests: dict[int, tuple[Blinded, BoundBatch]] = field(default_factory=dict)
-    _evaluated: list[tuple[tuple[bytes, ...], NDArray[np.uint8]]] = field(default_factory=list)
+    _known: tuple[Outputs, pa.Array] | None = (
+        None  # what earlier epochs evaluated, and the people's places in it
+    )
+    _evaluated: list[tuple[pa.Array, NDArray[np.uint8]]] = field(default_factory=list)
     _finished: list[bytes] = field(default_factory=list)  # digests of the requests behind them
+    _tags: NDArray[np.uint64] | None = None  # the people's
     _order: NDArray[np.intp] | None = None
 
     @property
@@ -222,14 +241,16 @@ class EpochLinkage:
     def requests(self) -> Iterator[BoundBatch]:
         """Oprf mode: bind batches of identities that were never evaluated; on disk before each is yielded."""
         store = self.node.store
-        waiting = [Blinded.decode(data) for data in store.requests()]
+        waiting = [Blinded.decode(data, self.pool) for data in store.requests()]
         sent = pa.array([data for batch in waiting for data in batch.inputs], pa.large_binary())
-        known = self._outputs()
-        missing = known.missing(self.inputs)
+        known = self.node.outputs()
+        places = known.places(self.inputs)
+        self._known = known, places
+        missing = self.inputs.filter(places.is_null())
         fresh = missing.filter(pc.invert(pc.is_in(missing, value_set=sent)))
         self.evaluations = len(sent) + len(fresh)
         requester = self._requester = self._bind(rows=len(known.inputs) + self.evaluations)
-        for index, blinded in enumerate(itertools.chain(waiting, blind_batches(fresh))):
+        for index, blinded in enumerate(itertools.chain(waiting, blind_batches(fresh, self.pool))):
             request = requester.request(index, blinded.elements)
             if index >= len(waiting):
                 store.keep_request(request.digest, blinded.encode())
@@ -246,7 +267,9 @@ class EpochLinkage:
             raise LinkageError("linkage", "an OPRF answer came that nobody asked for", "link again")
         blinded, request = self._requests.pop(index)
         evaluated = self._requester.accept(request, answer)
-        self._evaluated.append((blinded.inputs, blinded.state.finalize(evaluated)))
+        inputs = pa.array(blinded.inputs, pa.large_binary())
+        values = blinded.state.finalize(evaluated, self.pool)[:, :VALUE_BYTES]
+        self._evaluated.append((inputs, values.copy()))
         self._finished.append(request.digest)
         return len(blinded.inputs)
 
@@ -256,9 +279,11 @@ class EpochLinkage:
         if self.epoch.epoch.linkage == "oprf":
             linked = self._finish_evaluations()
         else:
-            linked = keyed(keys.link, self.inputs.to_pylist())
-        sent, self._order = ascending(keyed(keys.pseudonym, linked))
-        return sent
+            linked = hmac_rows(keys.link, self.inputs)
+            self._tags = tags_of(self.node.tag_key(), self.inputs)
+        sent = keyed(keys.pseudonym, linked)
+        self._order, _ = ascending(sent)
+        return sent[self._order].tobytes()
 
     def register_slots(self) -> RegisterSlots:
         """Register mode: end the evaluations and return what draws the slots or finds them (3 step 4)."""
@@ -280,7 +305,8 @@ class EpochLinkage:
         if not self.people <= padded < _MOST_SLOTS:
             raise LinkageError("linkage", f"{padded} is no number of slots", "link again")
         slots = np.frombuffer(message, "<u4").astype(np.uint32)
-        if self.people and (int(slots.max()) >= padded or len(np.unique(slots)) != self.people):
+        ordered = np.sort(slots)
+        if self.people and (int(ordered[-1]) >= padded or (ordered[1:] == ordered[:-1]).any()):
             raise LinkageError("linkage", "slots came twice or beyond their number", "link again")
         by_person = np.empty(self.people, np.uint32)
         by_person[self._order] = slots
@@ -291,9 +317,12 @@ class EpochLinkage:
 
         Raises StoreError where the epoch is linked at this node already: its slots are never drawn again.
         """
-        store = self.node.store
-        tags = linked_tags(store.setting_once(TAG_KEY, os.urandom(KEY_BYTES)), table)
-        store.save_epoch(self.epoch.context, StoredEpoch(self.epoch.statement, padded, table.encode()), tags)
+        if self._tags is None:
+            raise LinkageError("linkage", "slots came before pseudonyms were sent", "link again")
+        tags = linked_tags(self._tags, table.slots)
+        self.node.store.save_epoch(
+            self.epoch.context, StoredEpoch(self.epoch.statement, padded, table.encode()), tags
+        )
         if self.epoch.epoch.slots == "register":
             self.report = replace(self.report, outside_register=table.outside)
 
@@ -302,15 +331,25 @@ class EpochLinkage:
             raise LinkageError("linkage", "the epoch's keys did not come yet", "link again")
         return self._keys
 
-    def _finish_evaluations(self) -> list[bytes]:
-        """Keep all outputs, forget the requests behind them, and return this department's people's."""
-        outputs = self._outputs().extended(self._evaluated)
-        self.node.store.finish_requests(outputs.encode(), self._finished)
-        return outputs.of(self.inputs)
-
-    def _outputs(self) -> Outputs:
-        kept = self.node.store.setting(OUTPUTS)
-        return Outputs.none() if kept is None else Outputs.decode(kept)
+    def _finish_evaluations(self) -> NDArray[np.uint8]:
+        """Keep what was evaluated, forget the requests behind it, and return this department's people's outputs."""
+        if self._known is None:
+            raise LinkageError("linkage", "nobody's identities were evaluated yet", "link again")
+        (known, places), self._known = self._known, None
+        if self._evaluated:
+            inputs = pa.concat_arrays([inputs for inputs, _ in self._evaluated])
+            values = np.concatenate([values for _, values in self._evaluated])
+            new = Outputs(inputs, values, tags_of(self.node.tag_key(), inputs))
+            self.node.store.finish_requests(new.encode(), self._finished)
+            behind = pc.add(new.places(self.inputs.filter(places.is_null())), len(known.inputs))
+            places = pc.replace_with_mask(places, places.is_null(), behind.cast(pa.int32()))
+            known = Outputs.joined([known, new])
+        if places.null_count:
+            raise LinkageError("linkage", "somebody's identity was not evaluated", "link again")
+        found = places.to_numpy()
+        self._tags = known.tags[found]
+        linked: NDArray[np.uint8] = known.values[found]
+        return linked
 
     def _bind(self, rows: int) -> Requester:
         keys = self.node.keys

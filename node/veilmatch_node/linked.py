@@ -5,33 +5,36 @@ For the citizen's view (disclosures.py): whoever had a slot had a row that the e
 uses for nothing else.  Of n linked people, somebody else's tag is one by chance with probability n / 2^64.
 """
 
+import hmac
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from veilmatch_node.people import UNKNOWN, VALUE_BYTES, SlotTable
-from veilmatch_node.pseudonyms import keyed
+from veilmatch_node.people import UNKNOWN, VALUE_BYTES
+from veilmatch_node.pseudonyms import hmac_rows
 
 KEY_BYTES = 32
 _TAG = np.dtype(">u8")  # big-endian, so that tags sort as their bytes do
 
 
-def linked_tags(key: bytes, table: SlotTable) -> bytes:
-    """Return the tags of all people with a slot, 8 bytes each, ascending."""
-    linked = table.inputs.filter(pa.array(table.slots != UNKNOWN))
-    return np.sort(_tags(key, linked.to_pylist())).tobytes()
+def tags_of(key: bytes, inputs: pa.Array) -> NDArray[np.uint64]:
+    """Return the tag of each input (large_binary), shape (n,): the first 8 bytes of its HMAC as a number."""
+    words = hmac_rows(key, inputs).view(_TAG)
+    return words[:, 0].astype(np.uint64)
+
+
+def linked_tags(tags: NDArray[np.uint64], slots: NDArray[np.uint32]) -> bytes:
+    """Return the tags of all people with a slot, 8 bytes each, ascending; both arrays have a place a person."""
+    return np.sort(tags[slots != UNKNOWN]).astype(_TAG).tobytes()
 
 
 def is_linked(tags: bytes, key: bytes, inputs: Sequence[bytes]) -> bool:
     """Whether any of a person's linkage ``inputs`` is among the ``tags`` that `linked_tags` returned."""
-    known, asked = np.frombuffer(tags, _TAG), _tags(key, inputs)
+    known = np.frombuffer(tags, _TAG)
+    # One person's: no table, and the front desk needs no database to look her up.
+    values = b"".join(hmac.digest(key, each, "sha256") for each in inputs)
+    asked = np.frombuffer(values, _TAG)[:: VALUE_BYTES // _TAG.itemsize]
     first, behind = (np.searchsorted(known, asked, side) for side in ("left", "right"))
     return bool((first < behind).any())
-
-
-def _tags(key: bytes, inputs: Sequence[bytes]) -> NDArray[np.uint64]:
-    """The first word of each HMAC."""
-    words = np.frombuffer(b"".join(keyed(key, inputs)), _TAG)
-    return words[:: VALUE_BYTES // _TAG.itemsize]

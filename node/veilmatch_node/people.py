@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from veilmatch_node.errors import JobRefusedError
+from veilmatch_node.identifiers import normal_forms
 
 # No slot in this epoch: an identity that joined after the linkage or, in register mode, is not in the register.
 UNKNOWN = np.uint32(2**32 - 1)
-VALUE_BYTES = 32  # of an OPRF output, and of an HMAC: pseudonyms, the register's list, claims
+VALUE_BYTES = 32  # of an OPRF output, a pseudonym, a value of the register's list, a claim
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class SlotTable:
 
     def find(self, inputs: pa.Array) -> NDArray[np.uint32]:
         """Return the slot of each input (large_binary), ``UNKNOWN`` where it has none in this epoch."""
+        if inputs.equals(self.inputs):  # most jobs: nobody came or went since the linkage
+            return self.slots
         places = pc.index_in(inputs, value_set=self.inputs)
         found: NDArray[np.int32] = places.fill_null(len(self.slots)).to_numpy(zero_copy_only=False)
         return np.append(self.slots, UNKNOWN)[found]
@@ -47,9 +50,7 @@ class SlotTable:
     def identifiers(self, slots: NDArray[np.intp]) -> pa.Array:
         """Return the identifiers, in normal form, of this node's people in ``slots``, in that order."""
         places = pc.index_in(pa.array(slots.astype(np.uint32)), value_set=pa.array(self.slots))
-        found = self.inputs.take(places)
-        # An input is the scheme, 0x00, the normal form (protocol.md, 3 step 2); no scheme has a 0x00 in its name.
-        return pc.replace_substring_regex(found.cast(pa.large_string()), "^[^\\x00]*\\x00", "")
+        return normal_forms(self.inputs.take(places))
 
     def claims_of(self, slots: NDArray[np.integer]) -> bytes:
         """Return the claims for ``slots``, 32 bytes each, in that order (protocol.md, 3 step 4).

@@ -2,7 +2,7 @@
 
 The register draws a fresh order of its people and makes two values of each: one for the *list*, in which
 every node finds its own people, and one for the *claims*, which the coordinator keeps.  In a job the recipient
-gives the claim of each slot that it presents.  Both are HMACs of the person's OPRF output under keys that the
+gives the claim of each slot that it presents.  Both are keyed hashes of the person's OPRF output under keys that the
 coordinator lacks, so that the coordinator learns nobody from a list, and a node computes a claim only for
 somebody whom the trustees evaluated for it.  There are no dummies: they would blur how many people the register
 has, which the coordinator and every node are told.
@@ -10,17 +10,17 @@ has, which the coordinator and every node are told.
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from veilmatch_crypto import CryptoError, IdentityKey, permutation, verify
 from veilmatch_node.epoch_keys import EpochKeys
 from veilmatch_node.errors import LinkageError
-from veilmatch_node.people import UNKNOWN, VALUE_BYTES, SlotTable, value_array, value_rows
+from veilmatch_node.people import UNKNOWN, VALUE_BYTES, SlotTable, value_array
 from veilmatch_node.pseudonyms import keyed
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.epoch import OpenEpoch, RegisterStatement, signed_register
@@ -46,13 +46,16 @@ class DrawnRegister:
 
 @dataclass(frozen=True)
 class RegisterSlots:
-    """One node's people before they have slots: ``inputs``, and the first 32 bytes of their OPRF ``outputs``."""
+    """One node's people before they have slots.
+
+    ``inputs``, and the first 32 bytes of their OPRF ``outputs``, shape (people, 32).
+    """
 
     epoch: OpenEpoch
     directory: Directory
     keys: EpochKeys
     inputs: pa.Array
-    outputs: Sequence[bytes]
+    outputs: NDArray[np.uint8]
 
     def __repr__(self) -> str:
         return f"RegisterSlots({len(self.outputs)} people)"
@@ -63,8 +66,8 @@ class RegisterSlots:
         order = permutation(os.urandom(32), people)  # whose slot it is, by slot
         slots = np.empty(people, np.uint32)
         slots[order] = np.arange(people, dtype=np.uint32)
-        claims = value_rows(self._keyed(self.keys.claim))
-        values = value_rows(self._keyed(self.keys.listing))[order].tobytes()
+        claims = keyed(self.keys.claim, self.outputs)
+        values = keyed(self.keys.listing, self.outputs)[order].tobytes()
         digest = hashlib.sha256(values).digest()
         signature = identity.sign(signed_register(self.epoch, self.keys.digest, people, digest))
         return DrawnRegister(
@@ -108,9 +111,7 @@ class RegisterSlots:
         listed = value_array(values)
         if len(pc.unique(listed)) != len(listed):
             raise LinkageError("linkage", "the register lists somebody twice", "check the register's release")
-        slots = pc.index_in(self._keyed(self.keys.listing), value_set=listed)
+        own = value_array(keyed(self.keys.listing, self.outputs).tobytes())
+        slots = pc.index_in(own, value_set=listed)
         found = slots.cast(pa.uint32()).fill_null(int(UNKNOWN)).to_numpy(zero_copy_only=False)
-        return SlotTable(self.inputs, found, value_rows(self._keyed(self.keys.claim)))
-
-    def _keyed(self, key: bytes) -> pa.Array:
-        return value_array(b"".join(keyed(key, self.outputs)))
+        return SlotTable(self.inputs, found, keyed(self.keys.claim, self.outputs))

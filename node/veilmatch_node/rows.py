@@ -1,7 +1,7 @@
 """One table of a department, from its source to typed rows, a batch of cells at a time.
 
-The text of a database's table is never in memory as a whole: each batch becomes identifiers in normal
-form and typed columns before the next one is fetched.
+A table's text is never in memory as a whole: each batch becomes identifiers in normal form and typed
+columns before the next one is fetched.
 """
 
 from collections import Counter
@@ -34,15 +34,14 @@ HOUSEHOLD_CELL = "household cell"  # a column of our own while the register is r
 class Rows:
     """The rows of one table whose identifier is valid: who they are about and what they say.
 
-    ``numbers``: int64, each row's number in its source.  ``inputs``, ``forms``: linkage input and normal
-    form of its identifier.  ``values``: the typed columns (columns.py).  ``unreadable``: whether a cell of
-    it could not be read.  ``read`` counts all rows, ``identifiers_refused`` those left out, by reason.
+    ``numbers``: int64, each row's number in its source.  ``forms``: the normal form of its identifier.
+    ``values``: the typed columns (columns.py).  ``unreadable``: whether a cell of it could not be read.
+    ``read`` counts all rows, ``identifiers_refused`` those left out, by reason.
     """
 
     table: Table
     read: int
     numbers: NDArray[np.int64]
-    inputs: pa.ChunkedArray
     forms: pa.ChunkedArray
     values: pa.Table
     unreadable: NDArray[np.bool_]
@@ -87,7 +86,7 @@ class RowReader:
             if column.expression is not None
         }
         if isinstance(source, FileSource):
-            batches = iter([_read_file(self.folder, source, table, wanted, expressions, where)])
+            batches = _read_file(self.folder, source, table, wanted, expressions, where)
         else:
             batches = self.databases.read_table(
                 TableQuery(source.database, source.table, table.id, wanted, expressions, table.codes, where)
@@ -104,7 +103,7 @@ class RowReader:
         where: str,
     ) -> Rows:
         read = 0
-        numbers, inputs, forms, values, unreadable = [], [], [], [], []
+        numbers, forms, values, unreadable = [], [], [], []
         refused: Counter[str] = Counter()
         listed: list[RefusedRow] = []
         for cells in batches:
@@ -130,17 +129,14 @@ class RowReader:
             for mask, reason in typed.unreadable:
                 failed |= mask
                 listed += [RefusedRow(row, reason) for row in kept.rows[mask].tolist()]
-            valid_forms = normal.forms.filter(pa.array(valid))
             numbers.append(kept.rows)
-            forms.append(valid_forms)
-            inputs.append(identifiers.linkage_inputs(valid_forms, table.identifier.scheme))
+            forms.append(normal.forms.filter(pa.array(valid)))
             values.append(typed.table)
             unreadable.append(failed)
         return Rows(
             table=table,
             read=read,
             numbers=np.concatenate(numbers),
-            inputs=pa.chunked_array(inputs, pa.large_binary()),
             forms=pa.chunked_array(forms, pa.string()),
             values=pa.concat_tables(values),
             unreadable=np.concatenate(unreadable),
@@ -171,7 +167,7 @@ def _read_file(
     wanted: list[Column],
     expressions: Mapping[str, OwnExpression],
     where: str,
-) -> Cells:
+) -> Iterator[Cells]:
     """The cells of the identifier column and of all columns that the wanted ones are read from."""
     path = str(folder / source.file)
     names = files.header(folder, source, where=where)
@@ -207,4 +203,4 @@ def _read_file(
                     detail=f"{path}: {nearest(name, names)}",
                 )
             read.append(name)
-    return files.read(folder, source, tuple(dict.fromkeys(read)), identifier=table.id, where=where)
+    return files.batches(folder, source, tuple(dict.fromkeys(read)), identifier=table.id, where=where)

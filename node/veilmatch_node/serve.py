@@ -10,7 +10,6 @@ from pathlib import Path
 
 import structlog
 
-from veilmatch_crypto import make_executor
 from veilmatch_evidence.actions import ServiceStarted
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.answers import DataFolder
@@ -30,7 +29,7 @@ from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.directory import Directory, open_directory
-from veilmatch_transport import RoleGate, Server, SettingsError, reason_of, status
+from veilmatch_transport import RoleGate, Server, SettingsError, make_workers, reason_of, status
 from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 from veilmatch_transport.logs import writing
 from veilmatch_transport.metrics import Metrics
@@ -46,8 +45,8 @@ def serve(path: Path) -> None:
     """Run the node that a configuration file describes; returns when it was told to stop.
 
     On SIGHUP it begins anew with what its files say then, once no task runs.  Raises SettingsError,
-    DirectoryError, CredentialError, ListenError, LogError or PolicyError (a catalog that is refused) before
-    anything is served, and LogError when the log can no longer be written.
+    DirectoryError, CredentialError, WorkersError, ListenError, LogError or PolicyError (a catalog that is refused)
+    before anything is served, and LogError when the log can no longer be written.
     """
 
     def read(old: Prepared | None) -> Prepared:
@@ -66,7 +65,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
         stack.callback(store.close)
         store.measure(metrics.stored)
         _require_newest(directory, store)
-        executor = stack.enter_context(make_executor(config.workers))
+        executor = stack.enter_context(make_workers(config.workers, config.tls))
         log = EvidenceLog(
             config.log, config.name, keys.identity, on_failure=broken.set, on_record=metrics.recorded
         )

@@ -6,7 +6,6 @@ The steps for each table are: text cells (files.py, databases/), identifiers to 
 catalog says so (here).
 """
 
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,18 +16,17 @@ from typing import Self
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from veilmatch_node import columns
+from veilmatch_node import embedded
 from veilmatch_node.databases import Databases
 from veilmatch_node.errors import DataError
+from veilmatch_node.identifiers import normal_forms
+from veilmatch_node.numbering import number_people
 from veilmatch_node.report import RefusedRow, Report, TableReport
 from veilmatch_node.rows import HOUSEHOLD_CELL, RowReader, Rows
 from veilmatch_policy.catalog import Catalog
 
-# Ten million rows of a few columns; what needs more is an expression gone wrong.
-_MEMORY_LIMIT = "2GB"
 HOUSEHOLD = (
     "household of"  # the register's table of its people's households; no catalog table is called t_ that
 )
@@ -50,15 +48,14 @@ class Department:
 
     ``connection``: an in-memory DuckDB without access to files or network, with a table ``t_T`` for each
     table T of the catalog as veilmatch_policy.evaluate reads it.  ``inputs``: the linkage input of each
-    person (large_binary, sorted, no NULL); a person's number is the place in it.  ``identifiers``: the
-    normal forms (string), in the same order.  Where it was loaded with its household register, there is a
-    table `HOUSEHOLD` (person, household: the register's own label as text, NULL where empty or unreadable), and
-    ``household_at_most`` is how many members a household may have before it counts as single persons.
+    person (large_binary, sorted, no NULL); a person's number is the place in it.  Where it was loaded with
+    its household register, there is a table `HOUSEHOLD` (person, household: the register's own label as text,
+    NULL where empty or unreadable), and ``household_at_most`` is how many members a household may have
+    before it counts as single persons.
     """
 
     connection: duckdb.DuckDBPyConnection = field(repr=False)
     inputs: pa.Array = field(repr=False)
-    identifiers: pa.Array = field(repr=False)
     report: Report
     household_at_most: int = 0
 
@@ -67,11 +64,17 @@ class Department:
         """The number of distinct people over all tables."""
         return len(self.inputs)
 
+    @property
+    def identifiers(self) -> pa.StringArray:
+        """The normal forms (string) of its people, in the order of ``inputs``."""
+        return normal_forms(self.inputs)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
+        pa.default_memory_pool().release_unused()
 
 
 def load(
@@ -94,7 +97,7 @@ def load(
     TooManyRefusedError past the catalog's ``refused_at_most``, CatalogError for an expression that is
     not one or is not exact.
     """
-    connection = _connect()
+    connection = embedded.connect()
     try:
         register = catalog.household if household else None
         reader = RowReader(
@@ -104,13 +107,14 @@ def load(
             reader.read(table, household=register is not None and table is register[0])
             for table in catalog.tables.values()
         ]
-        inputs, forms, places = _people(tables)
+        pa.default_memory_pool().release_unused()  # Arrow keeps what the text took
+        inputs, places = number_people(tables)
         stored = tuple(
-            _store(connection, rows, person, len(inputs)) for rows, person in zip(tables, places, strict=True)
+            # Off the list: what is in a table need not be in memory twice.
+            _store(connection, tables.pop(0), places.pop(0), len(inputs))
+            for _ in catalog.tables
         )
-        if register is not None:
-            _keep_households(connection, register[0].name)
-        connection.execute("SET lock_configuration = true")
+        pa.default_memory_pool().release_unused()
         report = Report(catalog.department, len(inputs), stored)
         for table, table_report in zip(catalog.tables.values(), stored, strict=True):
             _check_limit(f"{catalog.department}.{table.name}", table.refused_at_most, table_report, report)
@@ -118,74 +122,23 @@ def load(
         connection.close()
         raise
     at_most = register[1].at_most if register is not None else 0
-    return Department(connection, inputs, forms, report, at_most)
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    # DuckDB opens a file as it starts, and aborts the process where no descriptor is left: this raises OSError.
-    os.close(os.open(os.devnull, os.O_RDONLY))
-    connection = duckdb.connect(":memory:")
-    for setting, value in {
-        "threads": "1",  # several nodes share a machine; a department's tables are small for DuckDB
-        "memory_limit": _MEMORY_LIMIT,
-        "temp_directory": "",  # no row is ever spilled to a disk
-        "python_enable_replacements": "false",  # an expression sees no variable of this process
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "enable_external_access": "false",
-    }.items():
-        connection.execute(f"SET {setting} = '{value}'")
-    columns.configure(connection)
-    return connection
-
-
-def _people(
-    tables: Sequence[Rows],
-) -> tuple[pa.LargeBinaryArray, pa.StringArray, list[NDArray[np.int32]]]:
-    """Everybody in any of the tables, once, by input: linkage inputs and normal forms.
-
-    And for each table whose its rows are, as places among them.  By sorting: hash tables of millions of
-    inputs take several times the memory.
-    """
-    inputs = pa.chunked_array([chunk for rows in tables for chunk in rows.inputs.chunks], pa.large_binary())
-    order = pc.sort_indices(inputs)
-    ordered = inputs.take(order).combine_chunks()
-    first = np.ones(len(ordered), np.bool_)
-    first[1:] = pc.not_equal(ordered[1:], ordered[:-1])
-    places = np.empty(len(ordered), np.int32)
-    places[order] = np.cumsum(first) - 1
-    forms = pa.chunked_array([chunk for rows in tables for chunk in rows.forms.chunks], pa.string())
-    kept = pa.array(first)
-    return (
-        ordered.filter(kept),
-        forms.take(order.filter(kept)).combine_chunks(),
-        np.split(places, np.cumsum([len(rows.numbers) for rows in tables], dtype=np.intp))[:-1],
-    )
-
-
-def _keep_households(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Take the labels out of the register's table, where no expression of a policy sees them."""
-    connection.execute(f"""
-        CREATE TABLE "{HOUSEHOLD}" AS
-        SELECT person, nullif(trim("{HOUSEHOLD_CELL}"), '') AS household
-        FROM "t_{table}"
-        """)  # noqa: S608  names of our own and a catalog's name
-    connection.execute(f'ALTER TABLE "t_{table}" DROP COLUMN "{HOUSEHOLD_CELL}"')
+    return Department(connection, inputs, report, at_most)
 
 
 def _store(
     connection: duckdb.DuckDBPyConnection, rows: Rows, person: NDArray[np.int32], people: int
 ) -> TableReport:
     """Make the table ``t_T`` of rows by person's number, and say what became of its rows."""
-    present = np.zeros(people, np.bool_)
-    present[person] = True
-    distinct = int(present.sum())
+    times = np.bincount(person, minlength=people)
+    distinct = int(np.count_nonzero(times))
     values = dict(zip(rows.values.column_names, rows.values.columns, strict=True))
-    read = pa.table({"person": person, "unreadable": rows.unreadable, **values, ":row": rows.numbers})
+    several = times[person] > 1
+    own = {":row": rows.numbers, ":several": several}
+    read = pa.table({"person": person, "unreadable": rows.unreadable, **values, **own})
     listed, duplicates = rows.listed, 0
     connection.register(_READ, read)
     if rows.table.rows == "many" or distinct == len(person):
-        connection.execute(f'CREATE TABLE "t_{rows.table.name}" AS SELECT * EXCLUDE (":row") FROM {_READ}')  # noqa: S608  a catalog's name
+        _create(connection, rows.table.name, list(values), _READ)
     else:
         conflicts, duplicates = _one_row_a_person(connection, rows.table.name, list(values))
         listed = listed + [RefusedRow(row, "conflicting duplicate") for row in conflicts]
@@ -205,29 +158,40 @@ def _one_row_a_person(
 ) -> tuple[list[int], int]:
     """Keep each person's first row, unreadable where another says something else.
 
-    Returns the numbers of the rows of people whose rows differ, and how many rows of all others
-    were merged.
+    Only people with several rows take the memory that comparing takes.  Returns the numbers of the rows of
+    people whose rows differ, and how many rows of all others were merged.
     """
-    cells = "".join(f', "{name}"' for name in names)
+    cells = _listed(names)
     said = f"ROW(unreadable{cells})"
     connection.execute(f"""
-        CREATE TABLE {_MERGED} AS
+        CREATE TEMPORARY TABLE {_MERGED} AS
         SELECT *, bool_or(differs) OVER (PARTITION BY person) AS ":conflict"
         FROM (SELECT *, row_number() OVER of_person AS ":place",
                      {said} IS DISTINCT FROM first_value({said}) OVER of_person AS differs
-              FROM {_READ} WINDOW of_person AS (PARTITION BY person ORDER BY ":row"))
+              FROM {_READ} WHERE ":several" WINDOW of_person AS (PARTITION BY person ORDER BY ":row"))
         """)  # noqa: S608  a catalog's names
-    connection.execute(f"""
-        CREATE TABLE "t_{table}" AS
-        SELECT person, unreadable OR ":conflict" AS unreadable{cells}
-        FROM {_MERGED} WHERE ":place" = 1
-        """)  # noqa: S608  same
+    single = f'SELECT person, unreadable{cells} FROM {_READ} WHERE NOT ":several"'  # noqa: S608  same
+    first = f'SELECT person, unreadable OR ":conflict"{cells} FROM {_MERGED} WHERE ":place" = 1'  # noqa: S608  same
+    _create(connection, table, names, f"({single} UNION ALL {first})")
     conflicts = connection.execute(f'SELECT ":row" FROM {_MERGED} WHERE ":conflict"').fetchall()  # noqa: S608  same
     [(merged,)] = connection.execute(
         f'SELECT count(*) FROM {_MERGED} WHERE ":place" > 1 AND NOT ":conflict"'  # noqa: S608  same
     ).fetchall()
     connection.execute(f"DROP TABLE {_MERGED}")
     return [row for (row,) in conflicts], merged
+
+
+def _create(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], rows: str) -> None:
+    """Make ``t_T`` of these rows; a household's label goes where no expression of a policy sees it."""
+    if HOUSEHOLD_CELL in names:
+        label = f"""nullif(trim("{HOUSEHOLD_CELL}"), '') AS household"""
+        connection.execute(f'CREATE TEMPORARY TABLE "{HOUSEHOLD}" AS SELECT person, {label} FROM {rows}')  # noqa: S608  names of our own
+    cells = _listed([name for name in names if name != HOUSEHOLD_CELL])
+    connection.execute(f'CREATE TEMPORARY TABLE "t_{table}" AS SELECT person, unreadable{cells} FROM {rows}')  # noqa: S608  a catalog's names
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "".join(f', "{name}"' for name in names)
 
 
 def _check_limit(where: str, limit: int | Decimal | None, table: TableReport, report: Report) -> None:

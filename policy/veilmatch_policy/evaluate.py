@@ -2,7 +2,8 @@
 
 One query an expression: each table is reduced to one row a person (by the expression's aggregates
 where it has many), the reduced tables are joined to the persons' numbers, and the expression is
-computed over that.  Logic is SQL's, with NULL for what is missing and has no default in the catalog;
+computed over that; where it reads a single table, over its rows and once for somebody without any.
+Logic is SQL's, with NULL for what is missing and has no default in the catalog;
 so an aggregate passes over an empty cell without a default.  For an expression of households the
 households stand in the persons' place, and aggregates range over the rows of all their members; a
 member without a row in a table adds nothing to what is aggregated there.
@@ -26,7 +27,7 @@ from sqlglot import exp
 from veilmatch_policy.sql_types import DATE, INTEGER, cast, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     import pyarrow as pa
@@ -65,13 +66,11 @@ def truth(
     without any member that is known; one member's unreadable row fails all.  Raises
     EvaluationError where the tables are not what the module describes, or DuckDB fails.
     """
-    values = person_values(expression, people=people, reference_date=reference_date)
     answer = exp.and_(
         exp.func("coalesce", exp.column("value"), exp.Boolean(this=unknown)), exp.column("readable")
     )
-    query = exp.select("person", exp.alias_(answer, "answer")).from_(values.subquery())
-    found = _run(connection, query, expression, people)
-    return _by_person(found, found["answer"].to_numpy())
+    found = _run(connection, expression, [exp.alias_(answer, "answer")], people, reference_date)
+    return _by_person(found, found["answer"].to_numpy(), people)
 
 
 @dataclass(frozen=True)
@@ -100,40 +99,57 @@ def amounts(
     One that does not fit into 64 bits (never where ``expression.largest`` says that all do) is not known: a
     refusal would tell how large it is.  Raises EvaluationError as `truth` does.
     """
-    query = person_values(expression, people=people, reference_date=reference_date)
-    found = _run(connection, query, expression, people)
+    shown = [exp.column("value"), exp.column("readable")]
+    found = _run(connection, expression, shown, people, reference_date)
     # A DECIMAL(38, scale) is a 128-bit number of units, in two's complement; NULL leaves any bits.
     decimals = found["value"].combine_chunks().fill_null(0)
     units = np.frombuffer(decimals.buffers()[1], np.dtype("<i8"), count=2 * len(decimals)).reshape(-1, 2)
     low, high = units.T
     fits = high == low >> 63
     return Amounts(
-        values=_by_person(found, np.where(fits, low, 0)),
-        known=_by_person(found, fits & found["value"].is_valid().to_numpy()),
-        readable=_by_person(found, found["readable"].to_numpy()),
+        values=_by_person(found, np.where(fits, low, 0), people),
+        known=_by_person(found, fits & found["value"].is_valid().to_numpy(), people),
+        readable=_by_person(found, found["readable"].to_numpy(), people),
         scale=expression.type.scale,
     )
 
 
 def _run(
-    connection: duckdb.DuckDBPyConnection, query: exp.Select, expression: Expression, people: int
+    connection: duckdb.DuckDBPyConnection,
+    expression: Expression,
+    shown: Sequence[exp.Expr],
+    people: int,
+    reference_date: date,
 ) -> pa.Table:
-    """What a query over `person_values` finds, each person once."""
+    """``person`` and what is shown of the expression's values: the persons, each at most once, and a stranger.
+
+    Who is not among them has no row, as the stranger, whose number is ``people``.
+    """
+    if len(expression.tables) == 1:
+        # No join: it would take memory for every row, and most of the time.
+        rows = _values(expression, reference_date, persons=None)
+        stranger = _values(expression, reference_date, persons=_persons(people, people + 1))
+        values: exp.Query = exp.union(rows, stranger, distinct=False)
+    else:
+        values = person_values(expression, people=people, reference_date=reference_date)
+    query = exp.select("person", *shown).from_(values.subquery())
     try:
         found = connection.sql(query.sql(dialect="duckdb")).to_arrow_table()
     except duckdb.Error as error:
         # DuckDB's message quotes values: it is neither passed on nor chained.
         raise EvaluationError(f"{expression.where}: {type(error).__name__}") from None
-    # The joins keep every person at least once.
-    if len(found) != people + 1:
+    times = np.bincount(found["person"].to_numpy(), minlength=people + 1)
+    if len(times) != people + 1 or times.max() > 1:
         raise EvaluationError(f"{expression.where}: the tables are not one row a person")
     return found
 
 
-def _by_person(found: pa.Table, values: NDArray[_Scalar]) -> NDArray[_Scalar]:
-    """A column of what was found, in the order of the persons' numbers."""
-    ordered = np.empty_like(values)
-    ordered[found["person"].to_numpy()] = values
+def _by_person(found: pa.Table, values: NDArray[_Scalar], people: int) -> NDArray[_Scalar]:
+    """A column of what was found, in the order of the persons' numbers, then the stranger's."""
+    persons = found["person"].to_numpy()
+    [stranger] = values[persons == people]
+    ordered = np.full(people + 1, stranger)
+    ordered[persons] = values
     return ordered
 
 
@@ -144,6 +160,11 @@ def person_values(expression: Expression, *, people: int, reference_date: date) 
     is false for a person with an unreadable row in a table that the expression reads.  For an expression
     of households a household's number stands under ``person``.
     """
+    return _values(expression, reference_date, persons=_persons(0, people + 1))
+
+
+def _values(expression: Expression, reference_date: date, *, persons: exp.Expr | None) -> exp.Select:
+    """The same for other ``persons``, as a table ``p``; None: those in the expression's only table."""
     value = exp.paren(expression.tree)  # a copy, and a parent for whatever is replaced below
     columns = {column.name: column for column in expression.columns}
     reductions = {
@@ -159,9 +180,13 @@ def person_values(expression: Expression, *, people: int, reference_date: date) 
         if reduction := reductions.get(column.table):
             column.replace(reduction.cell(columns[column.name]))
 
-    query = exp.select("p.person").from_(_persons(people + 1))
-    for reduction in reductions.values():
-        query = query.join(reduction.query(), on=f"p.person = {reduction.alias}.person", join_type="left")
+    if persons is None:
+        [only] = reductions.values()
+        query = exp.select(exp.column("person", table=only.alias)).from_(only.query())
+    else:
+        query = exp.select("p.person").from_(persons)
+        for reduction in reductions.values():
+            query = query.join(reduction.query(), on=f"p.person = {reduction.alias}.person", join_type="left")
     readable = exp.and_(exp.true(), *(reduction.readable() for reduction in reductions.values()))
     return query.select(exp.alias_(value, "value"), exp.alias_(readable, "readable"))
 
@@ -231,9 +256,10 @@ class _Reduction:
         return exp.Case(ifs=[exp.If(this=no_row, true=without_row)], default=seen)
 
 
-def _persons(count: int) -> exp.Expr:
-    """The persons' numbers as a table ``p(person)``."""
-    numbers = exp.Table(this=exp.Anonymous(this="range", expressions=[exp.Literal.number(count)]))
+def _persons(start: int, end: int) -> exp.Expr:
+    """The persons' numbers from ``start`` up to ``end`` as a table ``p(person)``."""
+    bounds = [exp.Literal.number(start), exp.Literal.number(end)]
+    numbers = exp.Table(this=exp.Anonymous(this="range", expressions=bounds))
     return exp.alias_(numbers, "p", table=["person"])
 
 

@@ -126,6 +126,8 @@ def test_chunks_are_combined_side_by_side_and_leave_in_order(federation, monkeyp
     class Two(ThreadPoolExecutor):
         """The first two calls wait for each other, the first one longer than the second."""
 
+        at_once = 2
+
         def __init__(self):
             super().__init__(2)
             self.together = threading.Barrier(2)

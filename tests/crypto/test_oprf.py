@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from veilmatch_crypto.errors import ElementError
 from veilmatch_crypto.oprf import BlindingState, OprfKey, blind
+from veilmatch_crypto.threads import WorkerThreads
 
 VECTORS = json.loads(
     (Path(__file__).parents[1] / "vectors/rfc9497/ristretto255_sha512_oprf.json").read_text(encoding="utf-8")
@@ -118,6 +119,28 @@ def test_blind_evaluate_finalize_is_the_function(inputs):
     assert outputs.shape == (len(inputs), 64)
     assert outputs.dtype == np.uint8
     assert [row.tobytes() for row in outputs] == [prf(key, data) for data in inputs]
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 150])
+def test_a_batch_in_threads_is_the_batch_in_one(count):
+    """Parts of at least 64 elements, in their order."""
+    key, inputs = OprfKey.generate(), [b"opaque\0%d" % number for number in range(count)]
+    with WorkerThreads(2) as pool:
+        state, elements = blind(inputs, pool)
+        evaluated = key.evaluate(elements, pool)
+        outputs = state.finalize(evaluated, pool)
+    assert state.blinded() == elements
+    assert key.evaluate(elements) == evaluated
+    assert np.array_equal(state.finalize(evaluated), outputs)
+
+
+def test_a_bad_element_in_any_thread_is_refused():
+    state, elements = blind([b"%d" % number for number in range(150)])
+    bad = elements[:-32] + bytes(32)
+    with WorkerThreads(2) as pool:
+        for refused in (OprfKey.generate().evaluate, state.finalize):
+            with pytest.raises(ElementError, match="canonical"):
+                refused(bad, pool)
 
 
 @given(inputs=inputs, trustees=st.integers(1, 3))

@@ -10,8 +10,6 @@ from fakes.federation import COORDINATOR, tap_on, untouched
 from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_coordinator.linking import link
 from veilmatch_crypto import IdentityKey, Quota
-from veilmatch_node.pseudonyms import Outputs
-from veilmatch_node.store import OUTPUTS
 from veilmatch_policy.epoch import signed_statement
 
 THREE = ("housing", "police", "tax")
@@ -262,7 +260,8 @@ def test_attack_a_trustees_quota(tmp_path):
         federation.link("oprf")
         assert not federation.network.sent("batch")
         # A node that asks about all of its people again has used its quota up, in every epoch.
-        federation.nodes["tax"].store.set_setting(OUTPUTS, Outputs.none().encode())
+        with federation.nodes["tax"].store._engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM outputs")
         for _ in range(2):
             fails(federation, untouched, oprf)
             [(_, text)] = refused(federation, "housing")

@@ -90,7 +90,7 @@ def test_a_nodes_store_is_used_on_after_its_upgrade(tax_copy):
     store.close_expired(NOW + timedelta(days=30))
     assert store.job(running) is None
     store.close()
-    kept = tax_copy.with_name("state.sqlite.before-0002")
+    kept = tax_copy.with_name("state.sqlite.before-0003")
     assert rows(kept) == before
     assert kept.stat().st_mode & 0o777 == 0o600
     kept.unlink()

@@ -28,7 +28,7 @@ from veilmatch_evidence.errors import LogError
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.disclosures import Disclosures
 from veilmatch_node.errors import DataError, StoreError
-from veilmatch_node.linked import is_linked, linked_tags
+from veilmatch_node.linked import is_linked, linked_tags, tags_of
 from veilmatch_node.people import UNKNOWN, SlotTable
 from veilmatch_node.store import TAG_KEY, NodeStore, StoredEpoch
 from veilmatch_policy.catalog import parse_catalog
@@ -55,13 +55,17 @@ def table(*inputs, slots=None):
     return SlotTable(pa.array(inputs, pa.large_binary()), np.array(slots, np.uint32))
 
 
+def tags(key, people):
+    return linked_tags(tags_of(key, people.inputs), people.slots)
+
+
 @pytest.fixture
 def store(tmp_path):
     """Two epochs are linked: the resident was in both, the firm in the second."""
     store = NodeStore(tmp_path / "tax.sqlite", Vault(bytes(32)))
     key = store.setting_once(TAG_KEY, KEY)
     for context, people in ((FIRST, [RESIDENT]), (SECOND, [FIRM, RESIDENT])):
-        store.save_epoch(context, StoredEpoch(b"{}", 9, b""), linked_tags(key, table(*people)))
+        store.save_epoch(context, StoredEpoch(b"{}", 9, b""), tags(key, table(*people)))
     yield store
     store.close()
 
@@ -226,25 +230,25 @@ def test_tags_outlive_the_people_of_their_epoch_and_lie_locked(store, tmp_path):
 
 
 def test_an_epoch_that_is_refused_changes_no_tags(store):
-    tags = store.linked(FIRST)
+    before = store.linked(FIRST)
     with pytest.raises(StoreError, match="already linked"):
         store.save_epoch(FIRST, StoredEpoch(b"{}", 9, b""), b"others")
-    assert store.linked(FIRST) == tags
+    assert store.linked(FIRST) == before
 
 
 def test_people_outside_the_register_are_not_linked():
-    tags = linked_tags(KEY, table(b"in", b"out", slots=[5, UNKNOWN]))
-    assert len(tags) == 8
-    assert is_linked(tags, KEY, [b"in"])
-    assert not is_linked(tags, KEY, [b"out"])
+    kept = tags(KEY, table(b"in", b"out", slots=[5, UNKNOWN]))
+    assert len(kept) == 8
+    assert is_linked(kept, KEY, [b"in"])
+    assert not is_linked(kept, KEY, [b"out"])
 
 
 @given(st.sets(st.binary(max_size=30), max_size=40), st.binary(max_size=30))
 def test_whoever_was_linked_is_found_and_nobody_else(people, asked):
-    tags = linked_tags(KEY, table(*people))
-    assert [tags[start : start + 8] for start in range(0, len(tags), 8)] == sorted(
+    kept = tags(KEY, table(*people))
+    assert [kept[start : start + 8] for start in range(0, len(kept), 8)] == sorted(
         hmac.digest(KEY, person, hashlib.sha256)[:8] for person in people
     )
-    assert is_linked(tags, KEY, [b"nobody has this one: it is too long", asked]) == (asked in people)
-    assert not is_linked(tags, bytes(32), list(people)[:1])
-    assert not is_linked(tags, KEY, [])
+    assert is_linked(kept, KEY, [b"nobody has this one: it is too long", asked]) == (asked in people)
+    assert not is_linked(kept, bytes(32), list(people)[:1])
+    assert not is_linked(kept, KEY, [])

@@ -4,13 +4,16 @@ import threading
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from fakes.federation import Federation, Given, csv_text, tap_on
 
 from veilmatch_coordinator.errors import NodeFailedError
 from veilmatch_crypto import Quota
 from veilmatch_node import linkage as module
-from veilmatch_node.people import SlotTable
+from veilmatch_node.linked import is_linked
+from veilmatch_node.people import SlotTable, value_array, write_stream
+from veilmatch_node.store import OUTPUTS
 
 CATALOG = """
 department: {}
@@ -152,3 +155,80 @@ def test_a_new_epoch_erases_who_had_which_slot(federation):
     assert len(SlotTable.decode(store.epoch(first).people).slots) == 20
     federation.link()
     assert store.epoch(first) is None
+
+
+# An epoch evaluates, keeps and sends what is new.
+
+
+def now_has(federation, name, numbers):
+    (federation.nodes[name].folder / "p.csv").write_text(csv_text(["id"], [[f"p{n}"] for n in numbers]))
+
+
+def asked(federation, name):
+    """How many elements a node has sent to be evaluated."""
+    sent = [each.content for each in federation.network.sent("batch", node=name) if each.from_node]
+    return sum(len(each.elements) // 32 for each in sent if each.requester == name and not each.replies)
+
+
+def slots_of(federation, name):
+    """A node's people of the newest epoch, and their slots."""
+    store = federation.nodes[name].store
+    table = SlotTable.decode(store.epoch(store.desk.newest_epoch()).people)
+    people = [bytes(each).partition(b"\0")[2] for each in table.inputs.to_pylist()]
+    return dict(zip(people, table.slots.tolist(), strict=True))
+
+
+def test_an_epoch_evaluates_and_keeps_new_identities_alone(federation):
+    federation.link("oprf")
+    store = federation.nodes["tax"].store
+    [first] = store.outputs()
+    for name in NAMES:
+        now_has(federation, name, range(5, 23))  # five are gone, three are new
+    federation.network.passed.clear()
+    federation.link("oprf")
+    assert [asked(federation, name) for name in NAMES] == [3, 3, 3]
+    kept, added = store.outputs()
+    assert kept == first
+    assert len(added) < len(first)
+    assert slots_of(federation, "tax") == slots_of(federation, "police")
+    assert set(slots_of(federation, "tax")) == {b"p%d" % n for n in range(5, 23)}
+    # Who was gone is known when she comes back, and nothing is written for nobody.
+    now_has(federation, "tax", range(23))
+    federation.network.passed.clear()
+    federation.link("oprf")
+    assert not federation.network.sent("batch")
+    assert list(store.outputs()) == [kept, added]
+    tags, key = store.linked(store.desk.newest_epoch()), store.setting(module.TAG_KEY)
+    assert [is_linked(tags, key, [b"opaque\0p%d" % n]) for n in (0, 22, 23)] == [True, True, False]
+
+
+def test_outputs_of_an_earlier_release_are_used_and_divided(federation):
+    federation.link("oprf")
+    store = federation.nodes["tax"].store
+    outputs = federation.nodes["tax"].linkage.outputs()
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outputs")
+    old = pa.table({"input": outputs.inputs, "output": value_array(outputs.values.tobytes())})
+    store.set_setting(OUTPUTS, write_stream(old))
+    federation.network.passed.clear()
+    federation.link("oprf")
+    assert not federation.network.sent("batch")
+    assert store.setting(OUTPUTS) is None
+    divided = federation.nodes["tax"].linkage.outputs()
+    assert divided.inputs == outputs.inputs
+    assert divided.tags.tolist() == outputs.tags.tolist()
+
+
+def test_a_node_of_another_release_is_refused(federation, monkeypatch):
+    """What the keys are for is in what is confirmed: pseudonyms by another function would match nobody's."""
+    keys = module.epoch_keys
+    opened = keys.open_secret
+
+    def of_before(sealed, name, **options):
+        found = opened(sealed, name, **options)
+        return replace(found, digest=bytes(32)) if name == "tax" else found
+
+    monkeypatch.setattr(keys, "open_secret", of_before)
+    with pytest.raises(NodeFailedError, match="received other keys than this node"):
+        federation.link("oprf")
+    assert not federation.network.sent("pseudonyms")

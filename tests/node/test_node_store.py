@@ -70,9 +70,18 @@ def test_requests_stay_in_their_order_and_only_finished_ones_go(store):
     for number, digest in enumerate(digests):
         store.keep_request(digest, b"%d" % number)
     assert store.requests() == [b"0", b"1", b"2", b"3", b"4"]
-    store.finish_requests(b"outputs", digests[:2])
-    assert store.setting(OUTPUTS) == b"outputs"
+    store.finish_requests([b"outputs", b"more"], digests[:2])
     assert store.requests() == [b"2", b"3", b"4"]
+    store.finish_requests([b"newest"], digests[2:3])
+    assert list(store.outputs()) == [b"outputs", b"more", b"newest"]
+    assert store.requests() == [b"3", b"4"]
+
+
+def test_outputs_that_were_kept_as_one_are_divided(store):
+    store.set_setting(OUTPUTS, b"all")
+    store.divide_outputs([b"some", b"others"])
+    assert list(store.outputs()) == [b"some", b"others"]
+    assert store.setting(OUTPUTS) is None
 
 
 def test_all_who_draw_a_setting_at_once_get_the_same(store):

@@ -73,7 +73,8 @@ KEYS = keys_of(EPOCH, draw_secret())
 def people(numbers, epoch=EPOCH, keys=KEYS):
     """People before they have slots; an OPRF output is 32 bytes that look random."""
     inputs = [b"opaque\0p%d" % number for number in numbers]
-    outputs = [hashlib.sha256(linked).digest() for linked in inputs]
+    outputs = np.frombuffer(b"".join(hashlib.sha256(linked).digest() for linked in inputs), np.uint8)
+    outputs = outputs.reshape(-1, VALUE)
     return RegisterSlots(epoch, DIRECTORY, keys, pa.array(inputs, pa.large_binary()), outputs)
 
 

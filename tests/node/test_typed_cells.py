@@ -127,6 +127,23 @@ def test_decimals_agree_with_pythons(tmp_path_factory, cells, scale):
     assert cells_as(folder, f"type: decimal({scale})", *cells) == [as_decimal(cell, scale) for cell in cells]
 
 
+PLAIN = st.lists(
+    st.one_of(st.none(), st.text("0123456789.", max_size=25), st.text("01", max_size=22)), max_size=4
+)
+
+
+@settings(max_examples=15)
+@given(cells=PLAIN, kind=st.sampled_from(["integer", "decimal(0)", "decimal(2)", "text"]))
+@example(cells=["9223372036854775807", "9223372036854775808", "0" * 40 + "1"], kind="integer")
+@example(cells=["123456789012345678.12"], kind="decimal(2)")
+@example(cells=["1.20000", "1.", ".5", None, "007"], kind="decimal(2)")
+@example(cells=["1.5"], kind="decimal(0)")
+def test_what_is_written_plainly_is_read_as_all_else_is(tmp_path_factory, cells, kind):
+    """A cell with a sign in it takes the whole column the longer way."""
+    folder, declared = tmp_path_factory.mktemp("cells"), f"type: {kind}"
+    assert cells_as(folder, declared, *cells) == cells_as(folder, declared, *cells, "+1")[:-1]
+
+
 def test_unreadable_rows_are_listed_with_the_column_and_without_the_cell(tmp_path):
     data = f"id,a,b\n{ANNA},1,2\n{BODO},zw\xf6lf,1.005\n"
     department = read(tmp_path, ["a: {type: integer}", "b: {type: decimal(2)}"], data)

@@ -184,7 +184,10 @@ def test_a_directory_that_is_older_than_one_seen(homes, member):
         (lambda settings: settings.update(lisen="x"), "lisen: Extra inputs are not permitted"),
         (lambda settings: settings.pop("store"), "store: Field required"),
         (lambda settings: settings["keys"].pop("identity"), "keys.identity: Field required"),
-        (lambda settings: settings.update(workers=0), "workers: Input should be greater than or equal to 1"),
+        (
+            lambda settings: settings.update(workers=0),
+            "workers.count: Input should be greater than or equal to 1",
+        ),
     ],
     ids=["unknown", "missing", "missing below", "out of range"],
 )

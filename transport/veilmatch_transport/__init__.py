@@ -16,6 +16,7 @@ from veilmatch_transport.errors import (
     StoreFailedError,
     StreamEnded,
     TransportError,
+    WorkersError,
 )
 from veilmatch_transport.roles import RoleGate, caller
 from veilmatch_transport.secrets_at_rest import read_passphrase, read_secret, read_tls, read_tls_key
@@ -43,6 +44,7 @@ from veilmatch_transport.stores import (
 )
 from veilmatch_transport.streams import WorkStream, open_stream, serve_stream
 from veilmatch_transport.tls import TlsIdentity, server_name
+from veilmatch_transport.workers import Workers, WorkersSettings, make_workers
 
 __all__ = [
     "Code",
@@ -69,6 +71,9 @@ __all__ = [
     "TransportError",
     "Unlock",
     "WorkStream",
+    "Workers",
+    "WorkersError",
+    "WorkersSettings",
     "as_refusal",
     "call",
     "caller",
@@ -76,6 +81,7 @@ __all__ = [
     "forget_erased",
     "insert_once",
     "load_settings",
+    "make_workers",
     "measure",
     "open_channel",
     "open_stream",

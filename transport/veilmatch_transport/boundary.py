@@ -25,6 +25,7 @@ from veilmatch_transport.errors import (
     StoreFailedError,
     StreamEnded,
     TransportError,
+    WorkersError,
     one_line,
 )
 
@@ -82,6 +83,8 @@ def as_refusal(error: Exception) -> RefusalError:
             return RefusalError(Code.OUT_OF_ORDER, f"{error} before its task was done")
         case StoreFailedError():
             return RefusalError(Code.MACHINE_FAILED, str(error), detail="its store cannot be used")
+        case WorkersError():
+            return RefusalError(Code.MACHINE_FAILED, str(error), detail="its workers cannot be used")
         case TransportError():
             return RefusalError(Code.INTERNAL, str(error))
         case OSError(errno=number) if number in _MACHINE:

@@ -89,6 +89,12 @@ class StoreFailedError(TransportError):
     exit_code = 2
 
 
+class WorkersError(TransportError):
+    """The department's own cluster cannot do the work, or lost it; another try may find it well."""
+
+    exit_code = 2
+
+
 CLOSED: Final = "store: is closed; start the service again"  # of what still ran when its service ended
 
 

@@ -52,7 +52,7 @@ class Examined:
 def examine(path: Path) -> Iterator[Line]:
     """Look at everything that a configuration file names; lines as they come."""
     # Each group loads what it needs, and some of it is slow: DuckDB, database drivers.
-    from veilmatch.doctor import databases, keys, machine, membership, peers, state  # noqa: PLC0415  see above
+    from veilmatch.doctor import databases, keys, machine, membership, peers, state, workers  # noqa: PLC0415  see above
 
     try:
         role = _role(path)
@@ -73,6 +73,7 @@ def examine(path: Path) -> Iterator[Line]:
         state.look,
         machine.look,
         databases.look,
+        workers.look,
         peers.look,
     ):
         yield from group(member)

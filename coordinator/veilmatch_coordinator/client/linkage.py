@@ -1,6 +1,8 @@
 """The coordinator's side of a linkage, message by message (protocol.md, 3)."""
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from veilmatch_coordinator.client.line import Line, Parts
 from veilmatch_coordinator.errors import NodeFailedError
@@ -57,8 +59,12 @@ class LinkTask:
             yield message.batch
 
     def answer(self, batch: Batch) -> None:
-        """Give an evaluated batch back."""
-        self._line.send(node_pb2.CoordinatorMessage(batch=batch))
+        """Give an evaluated batch back; where the node has ended the task, who takes its batches finds out why."""
+        self._line.send_unless_ended(node_pb2.CoordinatorMessage(batch=batch))
+
+    def break_off(self) -> None:
+        """End the task at once: who waits for its batches is woken."""
+        self._line.break_off()
 
     def pseudonyms(self, size: int) -> bytes:
         """Return the node's pseudonyms, after ``batches`` has ended; at most ``size`` bytes are taken."""
@@ -115,12 +121,51 @@ class LinkTask:
 
 
 class TrusteeTask:
-    """A trustee's evaluations (protocol.md, 3 step 2)."""
+    """A trustee's evaluations (protocol.md, 3 step 2), several at once."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
+        self._sending = threading.Lock()
+        self._sent = 0
+        self._answers = Places()
 
     def evaluate(self, batch: Batch) -> Batch:
-        """Have one batch evaluated."""
-        self._line.send(node_pb2.CoordinatorMessage(batch=batch))
-        return self._line.receive("batch").batch
+        """Have one batch evaluated, from any thread: the trustee has the next one in hand when it is done with this.
+
+        Where the trustee fails, all who wait for it get that first failure.
+        """
+        with self._sending:
+            self._line.send_unless_ended(node_pb2.CoordinatorMessage(batch=batch))
+            place = self._sent
+            self._sent += 1
+        with self._answers.turn(place):
+            return self._line.receive("batch").batch
+
+
+class Places:
+    """Hands out turns by number, from 0: what was begun side by side ends in order."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._failure: BaseException | None = None
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self, place: int) -> Iterator[None]:
+        """Wait for all turns before this one, each of which must come; raises the first failure of any of them."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._next == place)
+        try:
+            self._require_whole()
+            yield
+        except BaseException as error:
+            self._failure = self._failure or error
+            raise
+        finally:
+            with self._changed:
+                self._next += 1
+                self._changed.notify_all()
+
+    def _require_whole(self) -> None:
+        if self._failure is not None:
+            raise self._failure

@@ -3,13 +3,13 @@
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilmatch_crypto import open_chunk
+from veilmatch_crypto import Pool, open_chunk
 from veilmatch_evidence.records import verify_head
 from veilmatch_node.circuits import decide
 from veilmatch_node.in_order import in_order
@@ -46,7 +46,7 @@ class JobTasks:
         self,
         directory: Directory,
         jobs: NodeJobs,
-        executor: Executor,
+        executor: Pool,
         *,
         reports: Path,
         results: Path,
@@ -141,7 +141,7 @@ class JobTasks:
                 yield combined, words
 
         with opening.failing():
-            for combined, words in in_order(decrypting()):
+            for combined, words in in_order(decrypting(), self._executor.at_once):
                 outcome, chunk = combined.outcome, combined.chunk
                 opening.take(outcome, chunk, combined.ciphertexts, words)
                 stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from veilmatch_crypto import Pool, WorkerThreads
 from veilmatch_evidence.actions import Linked
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.clocks import require_clock
@@ -49,12 +50,12 @@ class LinkageTasks:
         """Link this node's people for an epoch."""
         require_clock("linkage", first.link.sent, self._clock())
         epoch = self._epoch(first.link.statement, first.link.signature)
-        with self._linkage.turn():
-            self._link_epoch(stream, epoch)
+        with self._linkage.turn(), WorkerThreads() as pool:
+            self._link_epoch(stream, epoch, pool)
 
-    def _link_epoch(self, stream: NodeStream, epoch: OpenEpoch) -> None:
+    def _link_epoch(self, stream: NodeStream, epoch: OpenEpoch, pool: Pool) -> None:
         try:
-            linkage = self._linkage.begin(epoch)
+            linkage = self._linkage.begin(epoch, pool)
         except TooManyRefusedError as error:
             write_report(error.report, self._reports)  # the owner needs the list most when a run stops
             raise
@@ -125,9 +126,10 @@ class LinkageTasks:
         """Evaluate batches, as a trustee."""
         epoch = self._epoch(first.trustee.statement, first.trustee.signature)
         trustee = self._linkage.trustee(epoch)
-        for message in stream:
-            evaluated = trustee.evaluate(batch_in(body(message, "batch").batch))
-            stream.send(node_pb2.NodeMessage(batch=batch_out(evaluated)))
+        with WorkerThreads() as pool:
+            for message in stream:
+                evaluated = trustee.evaluate(batch_in(body(message, "batch").batch), pool)
+                stream.send(node_pb2.NodeMessage(batch=batch_out(evaluated)))
 
     def _epoch(self, statement: bytes, signature: bytes) -> OpenEpoch:
         epoch = open_epoch(statement, signature, self._directory)

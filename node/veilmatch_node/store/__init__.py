@@ -31,7 +31,7 @@ __all__ = [
     "StoredJob",
 ]
 
-SCHEMA = Schema(metadata, head="0002", migrations=Path(__file__).with_name("migrations"))
+SCHEMA = Schema(metadata, head="0003", migrations=Path(__file__).with_name("migrations"))
 
 
 class NodeStore(LinkageState, JobState):

@@ -1,6 +1,6 @@
 """What a node remembers of linkages: epochs, OPRF requests and outputs, the trustee's ledger, sealed messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -23,7 +23,7 @@ from veilmatch_node.errors import StoreError
 from veilmatch_node.store.base import VaultStore, metadata, settings
 from veilmatch_transport import forget_erased, upsert
 
-OUTPUTS = "oprf-outputs"  # the setting that holds the OPRF outputs of all identities ever submitted
+OUTPUTS = "oprf-outputs"  # the setting in which release 0.1.0 kept the outputs of all identities
 TAG_KEY = "linked-tag-key"  # the setting that holds the key of linked people's tags (linked.py)
 
 epochs = Table(
@@ -48,6 +48,13 @@ _requests = Table(
     Column("number", Integer, primary_key=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("request", LargeBinary, nullable=False),
+)
+_outputs = Table(
+    "outputs",
+    metadata,
+    # Of all identities ever submitted, in pieces: a linkage adds its new ones and writes no other again.
+    Column("number", Integer, primary_key=True),
+    Column("outputs", LargeBinary, nullable=False),
 )
 _ledger = Table(
     "evaluations",
@@ -134,14 +141,37 @@ class LinkageState(VaultStore):
             rows = connection.execute(select(_requests).order_by(_requests.c.number)).all()
         return [self._vault.unlock(("requests", row.digest), row.request) for row in rows]
 
-    def finish_requests(self, outputs: bytes, digests: Sequence[bytes]) -> None:
-        """Replace the outputs that this node keeps, and forget these requests: they are among them now."""
-        locked = self._vault.lock(("settings", OUTPUTS), outputs)
+    def outputs(self) -> Iterator[bytes]:
+        """Yield what is kept of all identities ever submitted, in the pieces in which it came."""
         with self._transaction() as connection:
-            upsert(connection, settings, {"name": OUTPUTS, "value": locked})
+            numbers = connection.scalars(select(_outputs.c.number).order_by(_outputs.c.number)).all()
+        for number in numbers:
+            with self._transaction() as connection:
+                locked = connection.scalar(select(_outputs.c.outputs).where(_outputs.c.number == number))
+            if locked is None:
+                raise StoreError("OPRF outputs", "went while they were read", "link again")
+            yield self._vault.unlock(("outputs", number), locked)
+
+    def finish_requests(self, outputs: Iterable[bytes], digests: Sequence[bytes]) -> None:
+        """Keep further outputs, in pieces, and forget these requests: they are among them now."""
+        with self._transaction() as connection:
+            self._add_outputs(connection, outputs)
             for digest in digests:
                 connection.execute(delete(_requests).where(_requests.c.digest == digest))
         forget_erased(self._engine)
+
+    def divide_outputs(self, outputs: Iterable[bytes]) -> None:
+        """Keep in pieces what was kept as the setting `OUTPUTS`."""
+        with self._transaction() as connection:
+            self._add_outputs(connection, outputs)
+            connection.execute(delete(settings).where(settings.c.name == OUTPUTS))
+        forget_erased(self._engine)
+
+    def _add_outputs(self, connection: Connection, pieces: Iterable[bytes]) -> None:
+        kept = connection.scalar(select(func.max(_outputs.c.number))) or 0
+        for number, piece in enumerate(pieces, kept + 1):
+            locked = self._vault.lock(("outputs", number), piece)
+            connection.execute(insert(_outputs).values(number=number, outputs=locked))
 
     # The trustee's ledger: veilmatch_crypto.batches.QuotaLedger.
 

@@ -15,6 +15,7 @@ _LOCKED: tuple[tuple[str, str, Callable[[Row[Any]], tuple[str | bytes, ...]]], .
     ("epochs", "people", lambda row: ("epochs", row.context)),
     ("linked", "tags", lambda row: ("linked", row.context)),
     ("requests", "request", lambda row: ("requests", row.digest)),
+    ("outputs", "outputs", lambda row: ("outputs", row.number)),
     ("jobs", "secrets", lambda row: ("jobs", row.manifest_sha256, "secrets")),
     ("jobs", "answers", lambda row: ("jobs", row.manifest_sha256, "answers")),
     ("jobs", "results", lambda row: ("jobs", row.manifest_sha256, "results")),

@@ -347,7 +347,7 @@ class Pseudonyms(_message.Message):
     PSEUDONYMS_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     pseudonyms: _builtins.bytes
-    """HMAC-SHA-256 values, 32 bytes each."""
+    """Keyed by the epoch's keys, 32 bytes each (protocol.md, 3 step 3)."""
     last: _builtins.bool
     """True in the last part."""
     def __init__(
@@ -467,7 +467,7 @@ class RegisterList(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     values: _builtins.bytes
-    """HMAC-SHA-256 values, 32 bytes each, in the order of the slots."""
+    """Keyed by the epoch's keys, 32 bytes each, in the order of the slots (protocol.md, 3 step 4)."""
     last: _builtins.bool
     """True in the last part."""
     def __init__(
@@ -493,7 +493,7 @@ class RegisterClaims(_message.Message):
     CLAIMS_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     claims: _builtins.bytes
-    """HMAC-SHA-256 values, 32 bytes each, in the order of the slots."""
+    """Keyed by the epoch's keys, 32 bytes each, in the order of the slots (protocol.md, 3 step 4)."""
     last: _builtins.bool
     """True in the last part."""
     def __init__(
