@@ -4,6 +4,7 @@ Required, medians: contribution (masks of five departments, packing, encryption)
 department, combination 1.2 us (the coordinator's own B is encrypted beside it), opening 32 us a
 person, all three together 1,000 times phe a value.  Each round measures the work and its floor in
 turns, so that a busy machine slows both: ``over_floor`` says what is ours, the floor what is GMP's.
+`veilmatch bench` has the first four beside other peers.
 """
 
 import os
@@ -17,60 +18,26 @@ import phe
 import pytest
 from gmpy2 import mpz
 
-from veilmatch_crypto.ciphertexts import (
-    ResidueGuard,
-    encrypt_chunk,
-    multiply_chunks,
-    open_chunk,
-    read_chunk,
-)
+from veilmatch.bench.kinds.ciphertexts import Bench, Floors
+from veilmatch_crypto.ciphertexts import encrypt_chunk, open_chunk, read_chunk
 from veilmatch_crypto.fixed_base import EXPONENT_BITS, FixedBase, choose_window
-from veilmatch_crypto.masks import ContributorMasks, CoordinatorMasks, answer_words
-from veilmatch_crypto.packing import Layout
+from veilmatch_crypto.masks import CoordinatorMasks
 from veilmatch_crypto.paillier import generate
 
 BITS = 3072
-LAYOUT = Layout(BITS)
-CIPHERTEXTS = 64
-PEOPLE = CIPHERTEXTS * LAYOUT.data_slots
 DEPARTMENTS = 5
-EXPECTED = LAYOUT.ciphertexts_for(200_000)  # the size of the required run decides the table
+PEOPLE_OF_RUN = 200_000  # the size of the required run decides the table
 ROUNDS = 15
 
 
 @cache
-def key():
-    return generate(BITS)
+def bench() -> Bench:
+    return Bench(BITS, DEPARTMENTS, PEOPLE_OF_RUN)
 
 
 @cache
-def numbers(bits: int) -> list[mpz]:
-    return [mpz.from_bytes(os.urandom(bits // 8), "big") for _ in range(CIPHERTEXTS)]
-
-
-def secret_keys(count: int) -> tuple[bytes, ...]:
-    return tuple(os.urandom(32) for _ in range(count))
-
-
-@cache
-def contributor() -> ContributorMasks:
-    others = DEPARTMENTS - 1
-    return ContributorMasks(secret_keys(others // 2 + 1), secret_keys(others - others // 2), os.urandom(32))
-
-
-@cache
-def holds() -> np.ndarray:
-    return np.frombuffer(os.urandom(PEOPLE), np.uint8) < 128
-
-
-def contribute(public, ciphertexts=CIPHERTEXTS) -> bytes:
-    answers = answer_words(holds()[: ciphertexts * LAYOUT.data_slots], b"n" * 32, LAYOUT, 0, 0)
-    return encrypt_chunk(public, contributor().apply(answers, 0, 0), EXPECTED)
-
-
-@cache
-def contributions() -> tuple[bytes, ...]:
-    return tuple(contribute(key().public) for _ in range(DEPARTMENTS + 1))
+def floors() -> Floors:
+    return Floors(bench(), BITS, DEPARTMENTS)
 
 
 def seconds(work) -> float:
@@ -98,88 +65,57 @@ def measure(
 
 @pytest.mark.benchmark(group="paillier")
 def test_contribution(benchmark) -> None:
-    public = key().public
-    square = mpz(public.n) ** 2
-    rows = -(-EXPONENT_BITS // choose_window(EXPECTED, BITS))
-
-    def floor() -> None:
-        for x, residue in zip(numbers(2 * BITS), numbers(BITS), strict=True):
-            product = x
-            for _ in range(rows):
-                product = product * residue % square
-
-    measure(benchmark, lambda: contribute(public), floor, people=PEOPLE, required=13)
+    measure(benchmark, bench().contribute, floors().noise, people=bench().people, required=13)
 
 
 @pytest.mark.benchmark(group="paillier")
 def test_combination(benchmark) -> None:
     """A person and department; residues are compared too.  B's own encryption is measured next."""
-    public = key().public
-    square = mpz(public.n) ** 2
-
-    def combine() -> None:
-        guard = ResidueGuard(public)
-        for chunk in contributions():
-            guard.admit(chunk)
-        multiply_chunks(public, contributions())
-
-    def floor() -> None:
-        for x, y in zip(numbers(2 * BITS), reversed(numbers(2 * BITS)), strict=True):
-            for _ in range(DEPARTMENTS):
-                _ = x * y % square
-
-    measure(benchmark, combine, floor, people=PEOPLE * DEPARTMENTS, required=1.2)
+    people = bench().people * DEPARTMENTS
+    measure(benchmark, bench().combine, floors().products, people=people, required=1.2)
 
 
 @pytest.mark.benchmark(group="paillier")
 def test_own_ciphertext_of_the_coordinator(benchmark) -> None:
-    public = key().public
-    masks = CoordinatorMasks(secret_keys(DEPARTMENTS), os.urandom(32))
-    rows = LAYOUT.spread(holds())
+    masks = CoordinatorMasks(tuple(os.urandom(32) for _ in range(DEPARTMENTS)), os.urandom(32))
+    rows = bench().layout.spread(np.frombuffer(os.urandom(bench().people), np.uint8) < 128)
     measure(
         benchmark,
-        lambda: encrypt_chunk(public, masks.own_words(rows, 0, 0), EXPECTED),
-        lambda: contribute(public),
-        people=PEOPLE,
+        lambda: encrypt_chunk(bench().key.public, masks.own_words(rows, 0, 0), bench().expected),
+        bench().contribute,
+        people=bench().people,
     )
 
 
 @pytest.mark.benchmark(group="paillier")
 def test_opening(benchmark) -> None:
-    product = multiply_chunks(key().public, contributions())
-    ciphertexts = read_chunk(key().public, product)
-
-    def floor() -> None:
-        for prime, order in zip((key()._p, key()._q), key()._orders, strict=True):
-            for ciphertext in ciphertexts:
-                gmpy2.powmod(ciphertext, order, prime * prime)
-
-    measure(benchmark, lambda: open_chunk(key(), product), floor, people=PEOPLE, required=32)
+    measure(benchmark, bench().open, floors().powers, people=bench().people, required=32)
 
 
 @pytest.mark.benchmark(group="paillier")
 def test_strict_contribution(benchmark) -> None:
     """Plain Paillier's noise r**n: what the subgroup saves."""
-    strict = generate(BITS, strict=True)
-    square = mpz(strict.public.n) ** 2
+    strict = generate(BITS, strict=True).public
+    square = mpz(strict.n) ** 2
+    units = [mpz.from_bytes(os.urandom(BITS // 8), "big") for _ in range(2)]
     measure(
         benchmark,
-        lambda: contribute(strict.public, ciphertexts=2),
-        lambda: [gmpy2.powmod(x, strict.public.n, square) for x in numbers(BITS)[:2]],
-        people=2 * LAYOUT.data_slots,
+        lambda: encrypt_chunk(strict, bench().words[:2], bench().expected),
+        lambda: [gmpy2.powmod(x, strict.n, square) for x in units],
+        people=2 * bench().layout.data_slots,
         rounds=5,
     )
 
 
 @pytest.mark.benchmark(group="paillier")
 def test_strict_opening(benchmark) -> None:
-    strict = generate(BITS, strict=True)
-    chunk = contribute(strict.public, ciphertexts=4)
+    strict, key = generate(BITS, strict=True), bench().key
+    chunk = encrypt_chunk(strict.public, bench().words[:4], bench().expected)
     measure(
         benchmark,
         lambda: open_chunk(strict, chunk),
-        lambda: [key().decrypt_full(c) for c in read_chunk(key().public, contributions()[0][: len(chunk)])],
-        people=4 * LAYOUT.data_slots,
+        lambda: [key.decrypt_full(c) for c in read_chunk(key.public, bench().chunks[0][: len(chunk)])],
+        people=4 * bench().layout.data_slots,
         rounds=5,
     )
 
@@ -187,18 +123,16 @@ def test_strict_opening(benchmark) -> None:
 @pytest.mark.benchmark(group="paillier")
 def test_together_against_phe(benchmark) -> None:
     """One department's value encrypted, added and opened: ours a person, phe a value."""
-    public = phe.PaillierPublicKey(key().public.n)
-    private = phe.PaillierPrivateKey(public, int(key()._p), int(key()._q))
+    key, people = bench().key, bench().people
+    public = phe.PaillierPublicKey(key.public.n)
+    private = phe.PaillierPrivateKey(public, int(key._p), int(key._q))
     other = public.encrypt(1)
 
     def floor() -> None:
         assert private.decrypt(public.encrypt(12345) + other) == 12346
 
-    def ours() -> None:
-        open_chunk(key(), multiply_chunks(key().public, [contribute(key().public), contributions()[1]]))
-
-    # The floor is one value of phe's, a round of ours PEOPLE of them.
-    times = round(PEOPLE / measure(benchmark, ours, floor, people=PEOPLE, rounds=7))
+    # The floor is one value of phe's, a round of ours as many of them as there are people.
+    times = round(people / measure(benchmark, bench().value, floor, people=people, rounds=7))
     benchmark.extra_info.update(times_faster_than_phe=times, required_times=1000)
     print(f"{times} times faster than phe {phe.__version__} a value (required 1000)")
 
@@ -206,7 +140,7 @@ def test_together_against_phe(benchmark) -> None:
 @pytest.mark.benchmark(group="paillier table")
 def test_table(benchmark) -> None:
     """Made once a process and key: for 200,000 people."""
-    public = key().public
-    window = choose_window(EXPECTED, BITS)
+    public = bench().key.public
+    window = choose_window(bench().expected, BITS)
     benchmark.extra_info.update(window=window, entries=-(-EXPONENT_BITS // window) << window)
     benchmark.pedantic(lambda: FixedBase(public.n, public.h, window), rounds=3)

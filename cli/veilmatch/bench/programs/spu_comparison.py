@@ -9,27 +9,30 @@ party that is trusted, as we have ours from a dealer; CHEETAH makes its own.
 """
 
 import sys
-import time
 
 import jax
 import numpy as np
-from comparisons import check, numbers, report
+from peer import Sample, check, numbers, serve, timed
 from spu import libspu
 from spu.utils.simulation import Simulator, sim_jax
 
 
 def main() -> None:
+    """Compile for a protocol and so many numbers, and serve."""
     count, protocol = int(sys.argv[1]), sys.argv[2]
     jax.config.update("jax_enable_x64", True)
     kind = getattr(libspu.ProtocolKind, protocol)
     compare = sim_jax(Simulator.simple(2, kind, libspu.FieldType.FM64), lambda x: x < 0)
-    plain = np.array(numbers(count))
-    check(compare(plain), plain < 0)  # compiles, and starts threads
-    start = time.process_time()
-    negative = compare(plain)
-    seconds = time.process_time() - start
-    check(negative, plain < 0)
-    report(seconds, count)
+
+    def one_round() -> Sample:
+        plain = np.array(numbers(count))
+        answers: list[object] = []
+        seconds = timed(lambda: answers.extend(compare(plain)))
+        check(map(bool, answers), map(bool, plain < 0))
+        return seconds, count
+
+    apart = timed(one_round)  # compiles, and starts threads
+    serve(apart, ("spu", "jax"), {"below": one_round})
 
 
 if __name__ == "__main__":
