@@ -22,7 +22,7 @@ from pins import RUNTIME, Pin, for_target, read_pins
 
 MACHINES = ("x86_64", "aarch64")
 PYTHONS = ("3.11", "3.12", "3.13")
-EXTRAS = "node,coordinator,console"
+EXTRAS = "node,coordinator,console,dask"
 # The oldest GNU C library that every wheel allows: RHEL 8, Debian 10, Ubuntu 20.04, and whatever is newer.
 GLIBC = 28
 INSTALL = Path("deploy/install.sh")

@@ -160,7 +160,11 @@ def test_services_begin_anew_with_certificate_directory_and_budget(operated):
 
 def test_what_is_refused_changes_nothing(operated):
     federation = operated.federation
-    for name, setting in (("tax", {"workers": 0}), (COORDINATOR, {"jobs_at_once": 99})):
+    refused = (
+        ("tax", {"workers": 0}, "workers.count"),
+        (COORDINATOR, {"jobs_at_once": 99}, "jobs_at_once"),
+    )
+    for name, setting, called in refused:
         path = federation.local.configs[name]
         well = path.read_text()
         federation.configure(name, **setting)
@@ -168,7 +172,7 @@ def test_what_is_refused_changes_nothing(operated):
         [line] = eventually(
             lambda name=name: [line for line in federation.log(name).splitlines() if "not begun anew" in line]
         )
-        assert f"{next(iter(setting))}: Input should be" in json.loads(line)["reason"]
+        assert f"{called}: Input should be" in json.loads(line)["reason"]
         path.write_text(well)
     assert operated.serving("tax", NODE)
     assert operated.serving(COORDINATOR, OFFICE)

@@ -4,12 +4,13 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilmatch_crypto import Pool, open_chunk
+from veilmatch_crypto import Pool, WorkerThreads, open_chunk
 from veilmatch_evidence.records import verify_head
 from veilmatch_node.circuits import decide
 from veilmatch_node.in_order import in_order
@@ -129,22 +130,10 @@ class JobTasks:
             self._jobs.write_results(self._results)
             return  # the line was lost between the results and the word of it
         opening = self._jobs.begin_opening(digest)
-        recipient = opening.recipient
         for policy, slots in opening.presented():
             _present(stream, policy, slots, opening.people)
-
-        def decrypting() -> Iterator[tuple[job_pb2.CombinedChunk, Future[NDArray[np.uint64]]]]:
-            for _ in range(recipient.places):
-                combined = body(stream.receive(), "combined").combined
-                opening.admit(combined.outcome, combined.chunk, combined.ciphertexts)
-                words = self._executor.submit(open_chunk, recipient.key, combined.ciphertexts)
-                yield combined, words
-
         with opening.failing():
-            for combined, words in in_order(decrypting(), self._executor.at_once):
-                outcome, chunk = combined.outcome, combined.chunk
-                opening.take(outcome, chunk, combined.ciphertexts, words)
-                stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))
+            self._open_products(stream, opening)
         results, households = self._decide(stream, opening)
         report = body(stream.receive(), "conclude").conclude.report
         figures = JobFigures(dict(report.seconds), dict(report.bytes_sent), dict(report.bytes_received))
@@ -162,6 +151,26 @@ class JobTasks:
         """Exchange the newest records of the parties' logs (7)."""
         self._record_heads(first.heads.heads)
         stream.send(node_pb2.NodeMessage(head=head_out(self._jobs.log.head())))
+
+    def _open_products(self, stream: NodeStream, opening: Opening) -> None:
+        """Open every chunk as it comes, several at once; say so of each, in their order."""
+        recipient = opening.recipient
+        with ExitStack() as stack:
+            # Powers let go of the interpreter's lock: without workers, threads of this process share them.
+            pool = self._executor
+            if pool.at_once == 1:
+                pool = stack.enter_context(WorkerThreads())
+
+            def decrypting() -> Iterator[tuple[job_pb2.CombinedChunk, Future[NDArray[np.uint64]]]]:
+                for _ in range(recipient.places):
+                    combined = body(stream.receive(), "combined").combined
+                    opening.admit(combined.outcome, combined.chunk, combined.ciphertexts)
+                    yield combined, pool.submit(open_chunk, recipient.key, combined.ciphertexts)
+
+            for combined, words in in_order(decrypting(), pool.at_once):
+                outcome, chunk = combined.outcome, combined.chunk
+                opening.take(outcome, chunk, combined.ciphertexts, words)
+                stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))
 
     def _decide(self, stream: NodeStream, opening: Opening) -> tuple[dict[int, Eligible], int | None]:
         """Results by policy, of those that reveal members; and how many households there are."""
