@@ -1,7 +1,7 @@
 """Powers with a secret exponent, by OpenSSL: in constant time, and without the interpreter's lock.
 
 BN_mod_exp_mont_consttime takes its routines by what the processor can do (MULX, ADX), where GMP takes them
-by model and knows none newer than itself: two thirds of the time of ``gmpy2.powmod`` on such a machine, and
+by model and knows none newer than itself: three quarters of the time of ``gmpy2.powmod`` on such a machine, and
 neither time nor memory access depends on the exponent (docs/performance.md, "The opening").
 """
 
