@@ -44,10 +44,9 @@ def encrypt(key: PublicKey, plaintexts: Sequence[mpz], expected: int) -> list[mp
         noises = (gmpy2.powmod(_random_unit(n), n, square) for _ in plaintexts)
         return [(1 + m * n) * noise % square for m, noise in zip(plaintexts, noises, strict=True)]
     table = _table(key, choose_window(expected, key.bits))
-    exponents = table.digits(os.urandom(EXPONENT_BYTES * len(plaintexts))).tolist()
-    powers = (table.power(digits) for digits in exponents)
-    # (1 + m n) (1 + c n) = 1 + (m + c) n modulo n**2.
-    return [x * (1 + (m + c) % n * n) % square for m, (x, c) in zip(plaintexts, powers, strict=True)]
+    powers = table.powers(os.urandom(EXPONENT_BYTES * len(plaintexts)))
+    # x (1 + m n) (1 + c n) = x + x (m + c) n modulo n**2: that product is one modulo n.
+    return [(x + x % n * (m + c) % n * n) % square for m, (x, c) in zip(plaintexts, powers, strict=True)]
 
 
 def multiply_chunks(key: PublicKey, chunks: Sequence[bytes]) -> bytes:

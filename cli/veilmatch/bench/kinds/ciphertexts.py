@@ -35,18 +35,18 @@ from veilmatch_crypto import (
     open_chunk,
 )
 from veilmatch_policy.documents import Whole
+from veilmatch_policy.manifest import CHUNK_CIPHERTEXTS
 
 PEERS = (
     Peer("phe", "phe_paillier", "phe"),
     Peer("SecretFlow HEU ZPaillier", "heu_paillier", "heu"),
     Peer("pypaillier", "pypaillier_paillier", "paillier"),
 )
-CIPHERTEXTS = 64  # a round
 _ORDER_BITS = 256  # of the subgroups modulo p and q: the exponents of an opening (protocol.md, 4.1)
 
 
 class Bench:
-    """A key, and what one department's chunk of CIPHERTEXTS ciphertexts is made of.
+    """A key, and what one department's chunk is made of, as long as a job's.
 
     ``expected`` people are all that the run is for: they decide the size of the key's table.
     """
@@ -54,7 +54,7 @@ class Bench:
     def __init__(self, key_bits: int, departments: int, expected: int) -> None:
         self.key: PrivateKey = generate(key_bits)
         self.layout = Layout(key_bits)
-        self.people = CIPHERTEXTS * self.layout.data_slots
+        self.people = CHUNK_CIPHERTEXTS * self.layout.data_slots
         self.expected = self.layout.ciphertexts_for(expected)
         others = departments - 1
         self._masks = ContributorMasks(_keys(others // 2 + 1), _keys(others - others // 2), os.urandom(32))
@@ -172,11 +172,11 @@ def _operations(bench: Bench, key_bits: int, departments: int) -> dict[str, tupl
     """By operation: of what a sample is, and ours with its floors."""
     floors = Floors(bench, key_bits, departments)
     products = "gmpy2, bare products"
-    combined = CIPHERTEXTS * departments
+    combined = CHUNK_CIPHERTEXTS * departments
     return {
         "encrypt": (
             "ciphertext",
-            [ours(bench.encrypt, CIPHERTEXTS), floor(products, floors.noise, CIPHERTEXTS)],
+            [ours(bench.encrypt, CHUNK_CIPHERTEXTS), floor(products, floors.noise, CHUNK_CIPHERTEXTS)],
         ),
         "contribution": (
             "person",
@@ -188,7 +188,10 @@ def _operations(bench: Bench, key_bits: int, departments: int) -> dict[str, tupl
         ),
         "decrypt": (
             "ciphertext",
-            [ours(bench.open, CIPHERTEXTS), floor("gmpy2, bare powmod", floors.powers, CIPHERTEXTS)],
+            [
+                ours(bench.open, CHUNK_CIPHERTEXTS),
+                floor("gmpy2, bare powmod", floors.powers, CHUNK_CIPHERTEXTS),
+            ],
         ),
         "value": ("value", [ours(bench.value, bench.people)]),
     }
@@ -199,4 +202,4 @@ def _keys(count: int) -> tuple[bytes, ...]:
 
 
 def _numbers(bits: int) -> list[mpz]:
-    return [mpz.from_bytes(os.urandom(bits // 8), "big") for _ in range(CIPHERTEXTS)]
+    return [mpz.from_bytes(os.urandom(bits // 8), "big") for _ in range(CHUNK_CIPHERTEXTS)]
