@@ -28,6 +28,7 @@ _WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2], np.in
 _CHECK_CHARACTERS = np.frombuffer(b"10X98765432", np.uint8)  # for remainder 0 to 10
 _LENGTH = 18
 _OLD_LENGTH = 15  # before 1999: a year of two digits, no check digit
+_NEW, _OLD = r"^[0-9]{17}[0-9X]$", r"^[0-9]{15}$"
 _DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)  # by month
 
 
@@ -84,25 +85,25 @@ def normal_forms(inputs: pa.LargeBinaryArray) -> pa.StringArray:
 
 def _resident_ids(cells: pa.StringArray) -> NormalForms:
     """GB 11643-1999 numbers; ASCII after NFKC, so that an 18-character form is 18 bytes."""
-    text = pc.utf8_normalize(pc.fill_null(cells, ""), form="NFKC")
-    text = pc.utf8_upper(pc.replace_substring_regex(text, pattern=BLANKS, replacement=""))
-    lengths = pc.utf8_length(text)
-    old = pc.match_substring_regex(text, pattern=r"^[0-9]{15}$")
-    new = pc.match_substring_regex(text, pattern=r"^[0-9]{17}[0-9X]$")
-    whole = _numpy(pc.or_(old, new))
+    text = pc.fill_null(cells, "")
+    is_new, is_old = _matches(text, _NEW), np.zeros(len(text), np.bool_)
+    if not is_new.all():  # what is a number as it stands, as most are, needs no cleaning
+        others = pa.array(~is_new)
+        text = pc.replace_with_mask(text, others, _cleaned(text.filter(others)))
+        is_new, is_old = _matches(text, _NEW), _matches(text, _OLD)
+    whole = is_new | is_old
 
     characters = np.zeros((len(text), _LENGTH), np.uint8)
-    is_old, is_new = _numpy(old), _numpy(new)
     characters[is_new] = _matrix(text, is_new, _LENGTH)
     characters[is_old] = _upgrade(_matrix(text, is_old, _OLD_LENGTH))
 
     digits = characters[:, :17].astype(np.int32) - ord("0")
     wrong_date = whole & ~_is_date(digits[:, 6:14])
     wrong_check = whole & (_check_characters(digits) != characters[:, 17])
-    forms = pa.Array.from_buffers(pa.binary(_LENGTH), len(text), [None, pa.py_buffer(characters)])
-    forms = pc.if_else(pa.array(whole), forms.cast(pa.binary()), None).cast(pa.string())
+    ends = pa.py_buffer(np.arange(0, characters.size + 1, _LENGTH, dtype=np.int32))
+    lengths = pc.utf8_length(text)
     return _refuse(
-        forms,
+        pa.StringArray.from_buffers(len(text), ends, pa.py_buffer(characters)),
         [
             (pc.equal(lengths, 0), EMPTY),
             (pc.invert(pc.is_in(lengths, value_set=pa.array([_OLD_LENGTH, _LENGTH], pa.int32()))), LENGTH),
@@ -111,6 +112,11 @@ def _resident_ids(cells: pa.StringArray) -> NormalForms:
             (pa.array(wrong_check), CHECK_DIGIT),
         ],
     )
+
+
+def _cleaned(text: pa.StringArray) -> pa.StringArray:
+    text = pc.utf8_normalize(text, form="NFKC")
+    return pc.utf8_upper(pc.replace_substring_regex(text, pattern=BLANKS, replacement=""))
 
 
 def _upgrade(old: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -150,11 +156,13 @@ def _matrix(text: pa.StringArray, mask: NDArray[np.bool_], width: int) -> NDArra
 
 def _refuse(forms: pa.StringArray, refusals: list[tuple[Any, str]]) -> NormalForms:
     """Keep the forms that no mask refuses; of several masks the first names the reason."""
+    if not any(pc.any(mask).as_py() for mask, _ in refusals):
+        return NormalForms(forms, pa.nulls(len(forms), pa.string()))
     reasons = pc.case_when(
         pc.make_struct(*(mask for mask, _ in refusals)), *(pa.scalar(reason) for _, reason in refusals)
     )
     return NormalForms(pc.if_else(pc.is_valid(reasons), None, forms), reasons)
 
 
-def _numpy(mask: pa.BooleanArray) -> NDArray[np.bool_]:
-    return np.asarray(mask.to_numpy(zero_copy_only=False), np.bool_)
+def _matches(text: pa.StringArray, pattern: str) -> NDArray[np.bool_]:
+    return np.asarray(pc.match_substring_regex(text, pattern=pattern), np.bool_)
