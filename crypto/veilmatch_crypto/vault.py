@@ -6,8 +6,8 @@ that a value copied to another row does not open there.
 
 import os
 
-from Crypto.Cipher import AES
-from Crypto.Cipher._mode_gcm import GcmMode
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from veilmatch_crypto.derive import KEY_BYTES
 from veilmatch_crypto.encoding import encode_tuple
@@ -23,7 +23,7 @@ class Vault:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise KeyRefusedError(f"store key: {KEY_BYTES} bytes expected, {len(key)} found")
-        self._key = key
+        self._cipher = AESGCM(key)
 
     def __repr__(self) -> str:
         return "Vault(...)"
@@ -31,20 +31,19 @@ class Vault:
     def lock(self, place: tuple[str | int | bytes, ...], value: bytes) -> bytes:
         """Encrypt ``value`` for its place: nonce (12 bytes), tag (16 bytes), ciphertext."""
         nonce = os.urandom(_NONCE)
-        ciphertext, tag = self._cipher(place, nonce).encrypt_and_digest(value)
-        return nonce + tag + ciphertext
+        sealed = self._cipher.encrypt(nonce, value, _bound_to(place))
+        return nonce + sealed[-_TAG:] + sealed[:-_TAG]
 
     def unlock(self, place: tuple[str | int | bytes, ...], locked: bytes) -> bytes:
         """Decrypt what ``lock`` made for the same place.  Raises SealError otherwise."""
         nonce, tag, ciphertext = locked[:_NONCE], locked[_NONCE : _NONCE + _TAG], locked[_NONCE + _TAG :]
         try:
-            return bytes(self._cipher(place, nonce).decrypt_and_verify(ciphertext, tag))
-        except ValueError:
+            return self._cipher.decrypt(nonce, ciphertext + tag, _bound_to(place))
+        except (InvalidTag, ValueError):  # ValueError: not even a nonce is there
             raise SealError(
                 "a stored value does not open: the store key is another one, or the file was changed; restore both"
             ) from None
 
-    def _cipher(self, place: tuple[str | int | bytes, ...], nonce: bytes) -> GcmMode:
-        cipher: GcmMode = AES.new(self._key, AES.MODE_GCM, nonce=nonce, mac_len=_TAG)
-        cipher.update(encode_tuple("veilmatch/1/store", *place))
-        return cipher
+
+def _bound_to(place: tuple[str | int | bytes, ...]) -> bytes:
+    return encode_tuple("veilmatch/1/store", *place)
