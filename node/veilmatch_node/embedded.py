@@ -10,11 +10,13 @@ import threading
 
 import duckdb
 
+_LEAST_MEMORY = 2 * 10**9  # bytes
+# Of all readings together.  A million people whose every row has a duplicate need 200 MB; what needs all is
+# an expression gone wrong.
+_MEMORY = max(_LEAST_MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
 _SETTINGS = {
     "threads": "1",  # several nodes share a machine; a department's tables are small for DuckDB
-    # Of all readings together.  A million people whose every row has a duplicate need a tenth of it; what
-    # needs all is an expression gone wrong.
-    "memory_limit": "2GB",
+    "memory_limit": f"{_MEMORY}B",
     "temp_directory": "",  # no row is ever spilled to a disk
     # Pages of what was closed go back to the system, within two seconds, and not when the process ends.
     "allocator_background_threads": "true",

@@ -181,3 +181,19 @@ print(before, during, resident())
     before, during, after = map(int, done.stdout.split())
     assert during > before + 50
     assert after <= before + 20
+
+
+@pytest.mark.parametrize(("gigabytes", "limit"), [(4, "1.8 GiB"), (64, "16.0 GiB")])
+def test_a_larger_machine_reads_more(gigabytes, limit):
+    """In a process of its own: the limit is taken once, and there is one instance."""
+    pages = gigabytes * 2**30 // os.sysconf("SC_PAGE_SIZE")
+    program = f"""
+import os
+asked = os.sysconf
+os.sysconf = lambda name: {pages} if name == "SC_PHYS_PAGES" else asked(name)
+from veilmatch_node import embedded
+with embedded.connect() as connection:
+    print(connection.execute("SELECT current_setting('memory_limit')").fetchone()[0])
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == limit
