@@ -167,6 +167,8 @@ def _evaluate(
         query = f"SELECT {', '.join(layer)} FROM ({query})"  # noqa: S608  same
     try:
         return connection.sql(query).to_arrow_table()
+    except duckdb.OutOfMemoryException:
+        raise  # no fault of the expressions: source.load says so
     except duckdb.Error:
         # Not DuckDB's own words, also not as a cause: they quote cells.
         raise CatalogError(

@@ -25,8 +25,10 @@ def number_people(tables: Sequence[Rows]) -> tuple[pa.LargeBinaryArray, list[NDA
     # An input is its scheme, 0x00, the form, so the schemes' order goes first (0x00 is less than any letter).
     for scheme in sorted({rows.table.identifier.scheme for rows in tables}):
         of_scheme = [i for i, rows in enumerate(tables) if rows.table.identifier.scheme == scheme]
+        # Large: all of them together may have more bytes than 32 bits count.
         forms = pa.chunked_array(
-            [chunk for i in of_scheme for chunk in tables[i].forms.chunks], tables[of_scheme[0]].forms.type
+            [chunk for i in of_scheme for chunk in tables[i].forms.cast(pa.large_string()).chunks],
+            pa.large_string(),
         )
         distinct, numbers = _distinct(forms)
         inputs.append(linkage_inputs(distinct, scheme))
@@ -37,7 +39,7 @@ def number_people(tables: Sequence[Rows]) -> tuple[pa.LargeBinaryArray, list[NDA
     return pa.chunked_array(inputs, pa.large_binary()).combine_chunks(), places
 
 
-def _distinct(forms: pa.ChunkedArray) -> tuple[pa.StringArray, NDArray[np.int32]]:
+def _distinct(forms: pa.ChunkedArray) -> tuple[pa.LargeStringArray, NDArray[np.int32]]:
     """The forms in the order of their bytes, each once, and the place of each among them."""
     keys = sort_keys(forms)
     first = np.ones(len(forms), np.bool_)
@@ -55,7 +57,7 @@ def _distinct(forms: pa.ChunkedArray) -> tuple[pa.StringArray, NDArray[np.int32]
 
 
 def sort_keys(texts: pa.ChunkedArray) -> NDArray[np.uint64] | None:
-    """Return numbers that compare as the bytes of these texts (string, no NULL) do.
+    """Return numbers that compare as the bytes of these texts (large_string, no NULL) do.
 
     The characters in use are the digits of a number: 18 of 0 to 9 and X, as most identifiers are, take 63
     bits, and numbers are sorted in a tenth of the time.  None where they would take more than 64.
@@ -80,8 +82,8 @@ def sort_keys(texts: pa.ChunkedArray) -> NDArray[np.uint64] | None:
 
 def _packed(
     data: NDArray[np.uint8],
-    starts: NDArray[np.int32],
-    lengths: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
     digits: NDArray[np.uint64],
     base: int,
     longest: int,
@@ -94,15 +96,15 @@ def _packed(
         return keys
     for place in range(longest):
         # Past the end of a text stands any byte, and its digit is 0.
-        digit = digits[data[np.minimum(starts + np.int32(place), np.int32(len(data) - 1))]]
+        digit = digits[data[np.minimum(starts + place, len(data) - 1)]]
         digit[place >= lengths] = 0
         keys *= np.uint64(base)
         keys += digit
     return keys
 
 
-def _bytes(texts: pa.StringArray) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]:
+def _bytes(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """The bytes of all texts, where each begins, and how long it is."""
     _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     return np.frombuffer(data or b"\0", np.uint8), bounds[:-1], np.diff(bounds)

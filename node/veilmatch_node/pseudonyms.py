@@ -129,7 +129,9 @@ def keyed(key: bytes, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def hmac_rows(key: bytes, inputs: pa.Array) -> NDArray[np.uint8]:
-    """HMAC-SHA-256 of each input (large_binary) under a ``key`` of at most 64 bytes; shape (n, 32)."""
+    """HMAC-SHA-256 of each input (large_binary); shape (n, 32).  ValueError for a ``key`` above 64 bytes."""
+    if len(key) > _HASH_BLOCK:
+        raise ValueError(f"a key of {len(key)} bytes would have to be hashed first")
     padded = key.ljust(_HASH_BLOCK, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (_INNER, _OUTER))
     with embedded.connect() as connection:

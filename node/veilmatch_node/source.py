@@ -46,8 +46,8 @@ class TooManyRefusedError(DataError):
 class Department:
     """A department's people and its tables.
 
-    ``connection``: an in-memory DuckDB without access to files or network, with a table ``t_T`` for each
-    table T of the catalog as veilmatch_policy.evaluate reads it.  ``inputs``: the linkage input of each
+    ``connection``: this reading's own to the process's DuckDB (embedded.py), with a temporary table ``t_T`` for
+    each table T of the catalog as veilmatch_policy.evaluate reads it.  ``inputs``: the linkage input of each
     person (large_binary, sorted, no NULL); a person's number is the place in it.  Where it was loaded with
     its household register, there is a table `HOUSEHOLD` (person, household: the register's own label as text,
     NULL where empty or unreadable), and ``household_at_most`` is how many members a household may have
@@ -93,9 +93,9 @@ def load(
     numbered alike whatever is needed.  A row is refused, and listed in the report, when it has the
     wrong number of cells or no valid identifier (then it is left out), when a needed cell cannot be
     read, or when another row of the person says something else in a table with one row a person (then
-    the person's row is ``unreadable``).  Raises DataError when the data is not what the catalog says,
-    TooManyRefusedError past the catalog's ``refused_at_most``, CatalogError for an expression that is
-    not one or is not exact.
+    the person's row is ``unreadable``).  Raises DataError when the data is not what the catalog says
+    or memory is short, TooManyRefusedError past the catalog's ``refused_at_most``, CatalogError for an
+    expression that is not one or is not exact.
     """
     connection = embedded.connect()
     try:
@@ -118,8 +118,14 @@ def load(
         report = Report(catalog.department, len(inputs), stored)
         for table, table_report in zip(catalog.tables.values(), stored, strict=True):
             _check_limit(f"{catalog.department}.{table.name}", table.refused_at_most, table_report, report)
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise DataError(
+                catalog.department,
+                "what is read at a time needs more memory than DuckDB has here",
+                "run fewer jobs at a time (jobs_at_once), or give the machine more memory",
+            ) from None
         raise
     at_most = register[1].at_most if register is not None else 0
     return Department(connection, inputs, report, at_most)

@@ -11,6 +11,7 @@ import pytest
 from department_files import ANNA, BODO, read, table
 
 from veilmatch_node import embedded
+from veilmatch_node.errors import DataError
 
 WAGE = ["wage: {type: integer}"]
 
@@ -80,6 +81,16 @@ def test_a_reading_that_is_refused_leaves_nothing(tmp_path):
     assert in_use() == before
 
 
+def test_memory_that_another_reading_has_is_told_as_that(fresh, monkeypatch, tmp_path):
+    monkeypatch.setitem(embedded._SETTINGS, "memory_limit", "8MB")
+    payments = "id,wage\n" + f"{ANNA},1\n" * 200_000
+    with embedded.connect() as other:
+        other.execute("CREATE TEMPORARY TABLE held AS SELECT random() AS x FROM range(700_000)")
+        with pytest.raises(DataError, match="more memory than DuckDB has here; run fewer jobs at a time"):
+            read(tmp_path, WAGE, payments, rows="many")
+    assert read(tmp_path, WAGE, payments, rows="many").people == 1
+
+
 def test_settings_hold_for_every_connection():
     with embedded.connect() as first, embedded.connect() as second:
         for connection in (first, second):
@@ -121,6 +132,7 @@ def test_without_a_descriptor_it_is_an_error_and_not_the_end_of_the_process():
     program = """
 import resource
 from veilmatch_node import embedded
+from veilmatch_node.errors import DataError
 def limit(files):
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -146,6 +158,7 @@ def test_importing_a_node_opens_none_and_a_fork_opens_its_own():
 import os
 import veilmatch_node.serve
 from veilmatch_node import embedded
+from veilmatch_node.errors import DataError
 assert not embedded._instances
 embedded.connect().close()
 [instance] = embedded._instances.values()
@@ -165,6 +178,7 @@ def test_memory_goes_back_to_the_system():
 import time
 from pathlib import Path
 from veilmatch_node import embedded
+from veilmatch_node.errors import DataError
 def resident():
     return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) // 1024
 embedded.connect().close()
@@ -192,6 +206,7 @@ import os
 asked = os.sysconf
 os.sysconf = lambda name: {pages} if name == "SC_PHYS_PAGES" else asked(name)
 from veilmatch_node import embedded
+from veilmatch_node.errors import DataError
 with embedded.connect() as connection:
     print(connection.execute("SELECT current_setting('memory_limit')").fetchone()[0])
 """

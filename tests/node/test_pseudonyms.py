@@ -23,6 +23,11 @@ def test_hmac_of_a_column(key, inputs):
     assert [row.tobytes() for row in hmac_rows(key, inputs_of(*inputs))] == expected
 
 
+def test_a_key_that_would_be_hashed_first_is_refused():
+    with pytest.raises(ValueError, match="65 bytes"):
+        hmac_rows(bytes(65), inputs_of(b"x"))
+
+
 def outputs(numbers):
     count = len(numbers)
     return Outputs(
