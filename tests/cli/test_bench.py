@@ -1,4 +1,4 @@
-"""`veilmatch bench` as reviewers meet it: its files of experiments, its report, and what a small one measures."""
+"""`veilmatch bench` as reviewers meet it: its files of experiments, and what a small one measures."""
 
 import json
 import re
@@ -7,35 +7,35 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
-import pyarrow as pa
 import pytest
 from command_line import run_here
 
 from veilmatch.bench import peers
-from veilmatch.bench.changes import changes
 from veilmatch.bench.experiments import SHIPPED, load_experiments
 from veilmatch.bench.federation_data import write_tables
-from veilmatch.bench.kinds import run as run_kind
+from veilmatch.bench.kinds import ciphertexts
 from veilmatch.bench.plain_join import plain_join
 from veilmatch.bench.questions import PolicyKind, write_questions
-from veilmatch.bench.report import Case, ExperimentReport, Measure, Report, Role, read_report
 from veilmatch.departments import load_departments, load_policies, today
 from veilmatch.plaintext import eligible
 
 TINY = """
-title: As small as it gets
+title: As small as <it> gets
 experiments:
   runs:
     kind: run
     people: 300
     departments: 2
-    policies: [total, total-twice]
+    policies: [and, total-twice]
     key_bits: 2048
     linkage: shared-key
     rounds: 1
   identities: {kind: linkage, people: 5, rounds: 2}
-  tests: {kind: comparison, people: 640, tests: zero, rounds: 3}
+  tests: {kind: comparison, people: 640, rounds: 3}
+  next: {kind: epoch, people: 100, departments: 2, new_per_cent: 5, gone_per_cent: 3, rounds: 1}
+  one-core: {kind: ciphertexts, people: 1000, key_bits: 2048, rounds: 2}
 """
+CHUNK = 8  # ciphertexts, instead of 512
 
 SHARED_REGISTER = "slots: register, linkage: shared-key}}"
 
@@ -46,7 +46,19 @@ SHARED_REGISTER = "slots: register, linkage: shared-key}}"
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("experiments: {}", "x.yaml:1: experiments: "),
+        ("experiments: {}", "x.yaml:1: experiments: no experiment; write at least one"),
+        (
+            "experiments:\n  a: {kind: [run]}",
+            "x.yaml:2: experiments.a.kind: expected one value, found a list; there is",
+        ),
+        (
+            "experiments:\n  a: {kind: linkage, people: []}",
+            "experiments.a.people: an empty list; write at least one value",
+        ),
+        (
+            "experiments:\n  a: {kind: epoch, people: 100, new_per_cent: 101}",
+            "experiments.a.new_per_cent: expected 0 to 100, found 101; write a number in between",
+        ),
         ("experiments:\n  a: {kind: walk}", "x.yaml:2: experiments.a.kind: 'walk' is no kind"),
         ("experiments:\n  a: {rounds: 2}", "x.yaml:2: experiments.a: the key 'kind' is missing"),
         ("experiments:\n  a: run", "x.yaml:2: experiments.a: expected keys with values"),
@@ -56,19 +68,19 @@ SHARED_REGISTER = "slots: register, linkage: shared-key}}"
         ),
         (
             "experiments:\n  a: {kind: linkage, rounds: 0}",
-            "experiments.a.rounds: expected 1 or more, found 0",
+            "experiments.a.rounds: expected 1 to 1,000, found 0; write",
         ),
         (
             "experiments:\n  a: {kind: run, policies: and, departments: 2, people: 7}",
-            "expected 100 or more, found 7",
+            "expected 100 to 10,000,000, found 7; write",
         ),
         (
             "experiments:\n  a: {kind: run, policies: or, departments: 2, people: 700}",
-            "experiments.a.policies.1: ",
+            "experiments.a.policies.1: 'or' is not measured; ",
         ),
         (
             "experiments:\n  a: {kind: run, policies: and, departments: 99, people: 700}",
-            "experiments.a.departments.1: ",
+            "experiments.a.departments.1: expected 2 to 12, found 99; write",
         ),
         (
             "experiments:\n  a: {kind: run, policies: and, departments: 2, people: 700, slots: register}",
@@ -78,7 +90,10 @@ SHARED_REGISTER = "slots: register, linkage: shared-key}}"
             "experiments: {a: {kind: run, people: 700, departments: 2, policies: and, " + SHARED_REGISTER,
             "register slots need the OPRF",
         ),
-        ("experiments:\n  a: {kind: ciphertexts, key_bits: 1024}", "expected 2048 or more, found 1024"),
+        (
+            "experiments:\n  a: {kind: ciphertexts, key_bits: 2560}",
+            "keys have 2048 or 3072 bits, found 2560; write 2048 or 3072",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, capsys, monkeypatch, text, line):
@@ -109,6 +124,15 @@ def test_an_experiment_that_is_not_there_and_a_report_that_is_none_are_refused(t
     assert "is no report" in ended.line()
 
 
+def test_a_name_that_is_no_file_and_not_shipped_is_refused_with_what_is(tmp_path, capsys):
+    ended = run_here(capsys, "bench", "quik", "--out", tmp_path / "out")
+    assert (ended.code, ended.line()) == (
+        2,
+        "quik: there is no such file; name one, or quick or full, which are shipped",
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_rounds_of_the_command_line_go_before_the_files():
     chosen = load_experiments("quick").only("runs", 7)
     assert [(name, experiment.rounds) for name, experiment in chosen.items()] == [("runs", 7)]
@@ -125,6 +149,7 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(peers, "_installed", lambda _: False)
         patch.setattr(peers, "_uv", lambda: ("false",))
+        patch.setattr(ciphertexts, "CHUNK_CIPHERTEXTS", CHUNK)
         # `run_here` wants a fixture that reads standard output; a module's has none.
         capsys = SimpleNamespace(readouterr=lambda: SimpleNamespace(out="", err=""))
         ended = run_here(capsys, "bench", folder / "tiny.yaml", "--out", folder / "out")
@@ -134,7 +159,9 @@ def measured(tmp_path_factory):
 
 def test_every_number_follows_from_the_samples(measured):
     _, report = measured
-    assert [experiment["name"] for experiment in report["experiments"]] == ["runs", "identities", "tests"]
+    assert report["title"] == "As small as <it> gets"
+    names = [experiment["name"] for experiment in report["experiments"]]
+    assert names == ["runs", "identities", "tests", "next", "one-core"]
     for experiment in report["experiments"]:
         for case in experiment["cases"]:
             assert case["error"] is None
@@ -162,8 +189,8 @@ def test_every_number_follows_from_the_samples(measured):
 
 def test_a_run_has_stages_bytes_memory_and_its_floors(measured):
     _, report = measured
-    alone, twice = report["experiments"][0]["cases"]
-    assert [case["parameters"]["policy"] for case in (alone, twice)] == ["total", "total-twice"]
+    alone, twice = report["experiments"][0]["cases"]  # total, the base of the second, is nobody's case
+    assert [case["parameters"]["policy"] for case in (alone, twice)] == ["and", "total-twice"]
     names = {measure["name"] for measure in alone["measures"]}
     assert {"after linkage", "contribute", "combine", "open", "circuit", "linkage"} <= names
     members = {
@@ -186,7 +213,7 @@ def test_absent_peers_are_skipped_and_said_to_be(measured):
     [case] = report["experiments"][1]["cases"]
     [skipped] = case["skipped"]
     assert skipped["peer"] == "OpenMined PSI"
-    assert re.search(r"is not installed; `uv sync --script \S+openmined_psi.py` fetches it", skipped["why"])
+    assert re.search(r"\(exit code 1\); `false sync --script \S+openmined_psi.py` fetches it", skipped["why"])
     for name in ("report.md", "report.html"):
         assert "OpenMined PSI" in (out / name).read_text()
 
@@ -198,7 +225,8 @@ def test_the_page_is_whole_and_asks_for_nothing_else(measured):
     svg = "{http://www.w3.org/2000/svg}svg"
     titles = [drawing[0].text for drawing in page.iter(svg)]
     assert "Stages, each as a share of their sum (they overlap)" in titles
-    assert "Ours divided by floors and peers: min, median, max" in titles
+    assert "Ours divided by floors and peers: min, median, max; below 1 ours takes less" in titles
+    assert "Ours divided by its base, which is ours too: min, median, max; below 1 ours takes less" in titles
     assert not list(page.iter("script"))
     assert not re.search(r'(src|href)="', text)
     assert {path.name for path in out.iterdir()} == {
@@ -208,39 +236,31 @@ def test_the_page_is_whole_and_asks_for_nothing_else(measured):
     }  # nothing is left
 
 
+def test_an_epoch_is_divided_by_the_people_of_each(measured):
+    _, report = measured
+    [case] = report["experiments"][3]["cases"]
+    assert [(m["name"], m["role"], m["items"]) for m in case["measures"]] == [
+        ("linkage of the next epoch", "ours", 102),
+        ("linkage of everybody", "base", 100),
+    ]
+
+
+def test_ciphertexts_have_a_case_an_operation(measured):
+    _, report = measured
+    cases = {case["parameters"]["operation"]: case for case in report["experiments"][4]["cases"]}
+    assert list(cases) == ["keys", "encrypt", "contribution", "combine", "decrypt", "value"]
+    assert cases["contribution"]["measures"][0]["items"] == CHUNK * 40  # people a ciphertext of 2048 bits
+    floors = {name: [ratio["beside"] for ratio in case["ratios"]] for name, case in cases.items()}
+    products = ["gmpy2, bare products"]
+    assert floors["encrypt"] == floors["contribution"] == floors["combine"] == products
+    assert floors["decrypt"] == ["gmpy2, bare powmod"]
+    assert {len(case["skipped"]) for name, case in cases.items() if name != "contribution"} == {3}
+
+
 def test_machine_and_versions_are_named(measured):
     _, report = measured
     assert report["machine"].keys() == {"processor", "cores", "memory_bytes", "system", "python", "load"}
     assert {"gmpy2", "GMP", "rbcl", "duckdb", "pycryptodome", "veilmatch"} <= report["versions"].keys()
-
-
-# Reports.
-
-
-def report_of(*seconds: float) -> Report:
-    measures = (
-        Measure(name="veilmatch", role=Role.OURS, items=10, samples=seconds),
-        Measure(name="bare", role=Role.FLOOR, items=5, samples=tuple(1.0 for _ in seconds)),
-    )
-    case = Case(parameters={"people": 10}, item="person", measures=measures)
-    experiment = ExperimentReport(name="a", kind="linkage", title="", rounds=len(seconds), cases=(case,))
-    machine = {"processor": "", "cores": 1, "memory_bytes": 1, "system": "", "python": "", "load": 0}
-    return Report(began="", ended="", machine=machine, versions={}, experiments=(experiment,))
-
-
-def test_a_report_is_read_as_it_was_written(tmp_path):
-    (tmp_path / "report.json").write_text(report_of(1.0, 2.0).to_json())
-    assert read_report(tmp_path / "report.json") == report_of(1.0, 2.0)
-
-
-def test_changes_are_medians_and_apart_where_samples_do_not_meet():
-    time, ratio = changes(report_of(2.0, 4.0, 3.0), report_of(1.0, 1.5, 1.9))
-    assert (time.figure, time.unit, time.ratio, time.apart) == ("time a person", "s", 2.0, True)
-    assert (ratio.figure, ratio.ratio) == ("ours / bare", 2.0)
-    assert ratio.now.median == 3.0 / 10 / (1.0 / 5)  # an item each
-    time, _ = changes(report_of(2.0, 1.8), report_of(1.0, 1.9))
-    assert not time.apart
-    assert changes(report_of(1.0), None) == []
 
 
 # The data and its questions.
@@ -259,31 +279,14 @@ def test_the_join_answers_the_policys_question(tmp_path, kind):
             assert plain.from_files(question) > 0
 
 
-def test_new_people_change_nothing_for_the_earlier_ones(tmp_path):
+def test_new_people_and_gone_ones_change_nothing_for_those_who_stay(tmp_path):
     before = write_tables(tmp_path / "a", 500, 3, of=600)
-    after = write_tables(tmp_path / "b", 600, 3, of=600)
+    after = write_tables(tmp_path / "b", 560, 3, gone=40, of=600)
     for name in before.departments:
-        earlier, later = (tables.file(name).read_text().splitlines() for tables in (before, after))
-        assert set(earlier) < set(later)
+        earlier, later = (tables.file(name).read_text().splitlines()[1:] for tables in (before, after))
+        assert (len(earlier), len(later)) == (before.known[name], after.known[name])
         assert len(set(earlier)) == len(earlier)
-
-
-# Wrong answers.
-
-
-def test_a_run_with_another_answer_than_the_plaintext_one_is_an_error(tmp_path, capsys, monkeypatch):
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    found = pa.array(["1"])
-
-    def answered(_folder, _loaded, jobs, _settings, _bars):
-        for job in jobs.values():
-            job.add(*run_kind._AFTER_LINKAGE[:2], 1.0)
-            run_kind._compare(job, job.policies[0], job.answers[0], found)
-
-    monkeypatch.setattr(run_kind, "_round", answered)
-    ended = run_here(capsys, "bench", tmp_path / "tiny.yaml", "--only", "runs", "--out", tmp_path / "out")
-    assert ended.code == 5
-    assert "total differs from the plaintext answer" in ended.line(quiet=False)
-    report = read_report(tmp_path / "out" / "report.json")
-    assert len(report.failures()) == 2
-    assert "FAILED" in (tmp_path / "out" / "report.md").read_text()
+        assert set(earlier) - set(later)
+        assert set(later) - set(earlier)
+    assert len(set(earlier) & set(later)) > 400  # of the last, who knows nine in ten
+    assert (before.known["register"], after.known["register"]) == (500, 560)

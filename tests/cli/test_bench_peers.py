@@ -1,15 +1,19 @@
 """Peers' programs: asked round by round, and skipped with the reason where they cannot be."""
 
+import importlib
 import json
+import shlex
 import sys
+from dataclasses import replace
 
 import pytest
 
 from veilmatch.bench import peers
 from veilmatch.bench.errors import PeerSkippedError
+from veilmatch.bench.kinds.comparison import PEERS
 from veilmatch.bench.peers import Peer, Peers, programs
 from veilmatch.bench.report import Role
-from veilmatch.bench.rounds import beside, interleaved, ours, running
+from veilmatch.bench.rounds import apart, beside, interleaved, ours, running
 
 SHARED = (programs() / "peer.py").read_text()
 GOOD = """
@@ -97,6 +101,57 @@ def test_without_uv_a_peer_is_skipped(written, monkeypatch):
         Peers().running(peer, "1"),
     ):
         pass
+
+
+def test_what_uv_says_is_the_reason(written, monkeypatch):
+    peer = written(GOOD)
+    monkeypatch.setattr(peers, "_installed", lambda _: False)
+    monkeypatch.setattr(peers, "_uv", lambda: ("sh", "-c", "echo begun >&2; echo '  no wheels' >&2; exit 2"))
+    with pytest.raises(PeerSkippedError) as skipped, Peers().running(peer, "1"):
+        pass
+    before, fetch, after = str(skipped.value).split("`")
+    assert (before, after) == ("uv has not got it ready (no wheels); ", " fetches it, once")
+    assert shlex.split(fetch)[-3:-1] == ["sync", "--script"]
+
+
+def test_uv_chooses_the_python_of_a_program(written, monkeypatch, tmp_path):
+    written(GOOD)
+    monkeypatch.setattr(peers, "_installed", lambda _: False)
+    monkeypatch.setattr(peers, "_uv", lambda: ("echo",))
+    command = peers._interpreter("json", tmp_path / "a_program.py")
+    assert command == ("echo", "run", "--quiet", "--offline", "--script")
+    for name in ("heu_paillier", "spu_comparison"):
+        assert '# requires-python = ">=3.10,<3.12"' in (programs() / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("off", "wrong"),
+    [
+        ((0, 0, 0), ""),
+        ((1, 0, 0), "encrypt combine decrypt value"),
+        ((0, 1, 0), "combine value"),
+        ((0, 0, 1), "encrypt combine decrypt value"),
+    ],
+)
+def test_what_other_paillier_answer_is_checked(monkeypatch, off, wrong):
+    monkeypatch.syspath_prepend(programs())
+    rounds = importlib.import_module("paillier_rounds")
+    monkeypatch.setattr(rounds, "_SECONDS", 1e-6)
+    made = rounds.operations(lambda m: m + off[0], lambda a, b: a + b + off[1], lambda c: c + off[2])
+    for operation, work in made.items():
+        if operation in wrong.split():
+            with pytest.raises(SystemExit, match="an answer is wrong"):
+                work()
+        else:
+            assert work()[1] >= 1
+
+
+def test_what_a_peer_does_before_its_rounds_has_its_name(written):
+    peer = replace(written(GOOD), apart="compiling")
+    with running(Peers(), [(peer, "3")]) as (started, _):
+        [measure] = apart(started)
+    assert (measure.name, measure.samples) == ("compiling of A peer", (2.5,))
+    assert {peer.apart for peer, _ in PEERS if peer.program == "spu_comparison"} == {"compiling"}
 
 
 def test_every_program_pins_what_it_measures():

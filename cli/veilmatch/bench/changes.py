@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from veilmatch.bench.report import BYTES, PEAK, Case, Report, Spread
+from veilmatch.bench.wording import each
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def _figures(report: Report) -> Iterator[tuple[tuple[str, str, str], tuple[str, 
 def _of_case(case: Case) -> Iterator[tuple[str, str, Spread]]:
     for measure in case.measures:
         if measure is case.ours:
-            yield f"time a {case.item}", "s", measure.per_item
+            yield f"time {each(case.item)}", "s", measure.per_item
         elif measure.name == BYTES:
-            yield f"bytes a {case.item}", "B", measure.per_item
+            yield f"bytes {each(case.item)}", "B", measure.per_item
         elif measure.name == PEAK:
             yield PEAK, "MiB", measure.spread
     for ratio in case.ratios:

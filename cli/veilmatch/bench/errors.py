@@ -20,5 +20,14 @@ class MeasurementError(CommandError):
     exit_code = 5
 
 
+class WrongAnswerError(CommandError):
+    """What was measured gave another answer than the plain computation; ``str()`` says what."""
+
+    exit_code = 5
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} differs from the plaintext answer; please report it")
+
+
 class PeerSkippedError(Exception):
     """A peer cannot be measured; ``str()`` says why.  The report has it, the experiment goes on without it."""

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, field_validator
 
 from veilmatch.bench.errors import ExperimentsError
 from veilmatch.bench.kinds import read_experiment
@@ -22,13 +22,13 @@ class Experiments(Document):
     """What is measured, in the file's order."""
 
     title: Line = ""
-    experiments: FrozenMapping[Name, Annotated[Experiment, BeforeValidator(read_experiment)]] = Field(
-        min_length=1
-    )
+    experiments: FrozenMapping[Name, Annotated[Experiment, BeforeValidator(read_experiment)]]
 
     @field_validator("experiments", mode="before")
     @classmethod
     def _name_experiments(cls, value: object) -> object:
+        if value == {}:
+            raise ValueError("no experiment; write at least one, or leave the file out for quick")
         return placed_by_key(value, "name")
 
     def only(self, name: str | None, rounds: int | None) -> Mapping[str, Experiment]:
@@ -46,9 +46,13 @@ class Experiments(Document):
 
 
 def load_experiments(name: str) -> Experiments:
-    """Read a file, or what is shipped as ``quick`` or ``full``.  Raises ExperimentsError."""
+    """Read a file, or what is shipped as ``quick`` or ``full``.  Raises ExperimentsError or UsageError."""
     path = Path(name)
-    if name in SHIPPED and not path.exists():
+    if not path.exists():
+        if name not in SHIPPED:
+            raise UsageError(
+                f"{name}: there is no such file; name one, or {' or '.join(SHIPPED)}, which are shipped"
+            )
         path = Path(str(files("veilmatch.bench"))) / "experiments" / f"{name}.yaml"
     data = read_file(path, name, ExperimentsError)
     return build(Experiments, strict_yaml.parse(data, name, ExperimentsError), ExperimentsError)

@@ -54,38 +54,43 @@ _HOUSEHOLD = "    household: {column: home, at_most: 8, larger: single}\n"
 
 @dataclass(frozen=True)
 class Tables:
-    """Departments' folders below ``folder``, in the order of PARTS, and how many people there are."""
+    """Departments' folders below ``folder``, in the order of PARTS, how many people there are, and are known."""
 
     folder: Path
     departments: tuple[str, ...]
     people: int
+    known: Mapping[str, int]
 
     def file(self, department: str) -> Path:
         """A department's table."""
         return self.folder / department / "people.csv"
 
 
-def write_tables(folder: Path, people: int, departments: int, *, of: int | None = None) -> Tables:
+def write_tables(
+    folder: Path, people: int, departments: int, *, gone: int = 0, of: int | None = None
+) -> Tables:
     """Write ``departments`` departments that know parts of ``people`` people.
 
-    With ``of`` the people are the first of so many: the same folder written again with more of them has the
-    earlier people, unchanged, and new ones.
+    With ``of`` they are ``people`` of so many, those after the first ``gone``: the same folder written again
+    with other numbers has those who stay, unchanged, and new ones.
     """
     names = tuple(PARTS)[:departments]
     everybody = of or people
     # One in each of as many intervals: no two are equal.
     step = (1 << 40) // everybody
     numbers = words40(bytes(32), 0, 0, everybody) % step + step * np.arange(everybody, dtype=np.uint64)
+    known = {}
     for number, name in enumerate(names, start=1):
         rows = permutation(bytes([number]) * 32, everybody)[: int(PARTS[name] * everybody)]
         draws = words40(bytes([number]) * 32, 1, 0, 2 * everybody).reshape(2, everybody)
-        rows = rows[rows < people]
+        rows = rows[(gone <= rows) & (rows < gone + people)]
+        known[name] = len(rows)
         home = folder / name
         home.mkdir(parents=True, exist_ok=True)
         pyarrow.csv.write_csv(_table(name, rows, numbers[rows], draws[:, rows]), home / "people.csv")
         household = "    columns:", (_HOUSEHOLD if name == REGISTER else "") + "    columns:"
         (home / "catalog.yaml").write_text(_CATALOG.format(name=name).replace(*household), encoding="utf-8")
-    return Tables(folder, names, people)
+    return Tables(folder, names, people, known)
 
 
 def _table(

@@ -9,6 +9,7 @@ ready (seconds for its keys, versions); then, for each operation on standard inp
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -32,12 +33,16 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer by its name in reports: its program, the module that it measures, and its last arguments."""
+    """A peer by its name in reports: its program, the module that it measures, and its last arguments.
+
+    ``apart`` is what its program does before its rounds.
+    """
 
     name: str
     program: str
     module: str
     more: tuple[str, ...] = ()
+    apart: str = "keys"
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,11 @@ class Sample:
 
 
 class RunningPeer:
-    """A peer that has its keys; ``apart`` are the seconds that they took."""
+    """A peer that is ready; ``apart`` are the seconds that took."""
 
-    def __init__(self, name: str, process: "subprocess.Popen[str]", said: IO[str]) -> None:
-        self.name = name
+    def __init__(self, peer: Peer, process: "subprocess.Popen[str]", said: IO[str]) -> None:
+        self.name = peer.name
+        self.what_is_apart = peer.apart
         self._process = process
         self._said = said
         ready = self._answer(_READY_SECONDS)
@@ -81,8 +87,7 @@ class RunningPeer:
         if code == -signal.SIGKILL:
             raise PeerSkippedError(f"its program took more than {seconds:g} seconds, or was killed")
         self._said.seek(0)
-        lines = self._said.read().strip().splitlines()
-        raise PeerSkippedError(f"its program failed: {lines[-1] if lines else f'exit code {code}'}")
+        raise PeerSkippedError(f"its program failed: {_last_line(self._said.read(), code)}")
 
 
 @dataclass
@@ -112,7 +117,7 @@ class Peers:
             ) as process,
         ):
             try:
-                running = RunningPeer(peer.name, process, said)
+                running = RunningPeer(peer, process, said)
                 self.versions[peer.name] = running.versions
                 yield running
             finally:
@@ -134,13 +139,15 @@ def _interpreter(module: str, program: Path) -> tuple[str, ...]:
     if _installed(module):
         return (sys.executable,)
     uv = _uv()
-    script = ("--offline", "--python", sys.executable, "--script")
+    # Which Python: uv chooses, by the program's head, as it did when it fetched what is pinned there.
     ready = subprocess.run(  # noqa: S603  as above
-        [*uv, "sync", *script, str(program)], capture_output=True, text=True, check=False
+        [*uv, "sync", "--offline", "--script", str(program)], capture_output=True, text=True, check=False
     )
     if ready.returncode:
-        raise PeerSkippedError(f"{module} is not installed; `uv sync --script {program}` fetches it, once")
-    return (*uv, "run", "--quiet", *script)
+        said = _last_line(ready.stderr, ready.returncode)
+        fetch = shlex.join([*uv, "sync", "--script", str(program)])
+        raise PeerSkippedError(f"uv has not got it ready ({said}); `{fetch}` fetches it, once")
+    return (*uv, "run", "--quiet", "--offline", "--script")
 
 
 def _uv() -> tuple[str, ...]:
@@ -156,6 +163,12 @@ def _installed(module: str) -> bool:
     """Whether this interpreter has the module: its parents are looked up first, outermost to innermost."""
     parts = module.split(".")
     return all(importlib.util.find_spec(".".join(parts[: i + 1])) for i in range(len(parts)))
+
+
+def _last_line(said: str, code: int) -> str:
+    """What a program that failed said last."""
+    lines = said.strip().splitlines()
+    return lines[-1].strip() if lines else f"exit code {code}"
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:

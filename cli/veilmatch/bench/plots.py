@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from veilmatch.bench import svg
 from veilmatch.bench.report import BYTES, Case, ExperimentReport, Measure, Role, Spread
-from veilmatch.bench.tables import Places
+from veilmatch.bench.tables import RATIOS, Places
+from veilmatch.bench.wording import each
 
 _MICRO = 1e6
 
@@ -13,10 +14,10 @@ def plots_of(experiment: ExperimentReport) -> list[str]:
     """Time and bytes an item against people, shares of the parts, ratios: SVG elements."""
     places = Places(experiment)
     found = [
-        _against_people(places, "Time, us a {item}", lambda case: case.ours, _MICRO),
-        _against_people(places, "Bytes a {item}", _bytes, 1),
+        _against_people(places, "Time, us {item}", lambda case: case.ours, _MICRO),
+        _against_people(places, "Bytes {item}", _bytes, 1),
         _shares(places),
-        _ratios(places),
+        *(_ratios(places, title, roles) for title, roles in RATIOS.items()),
     ]
     return [plot for plot in found if plot]
 
@@ -32,7 +33,7 @@ def _against_people(
             series.setdefault(places.name(case, without="people"), []).append(point)
     if len({point.x for line in series.values() for point in line}) < 2:
         return ""
-    return svg.lines(title.format(item=places.cases[0].item), "people", series)
+    return svg.lines(title.format(item=each(places.cases[0].item)), "people", series)
 
 
 def _shares(places: Places) -> str:
@@ -46,13 +47,14 @@ def _shares(places: Places) -> str:
     return svg.shares("Stages, each as a share of their sum (they overlap)", rows) if rows else ""
 
 
-def _ratios(places: Places) -> str:
+def _ratios(places: Places, title: str, roles: frozenset[Role]) -> str:
     rows = [
         (f"{places.name(case)} / {ratio.beside}", _point(ratio.spread, 0, 1))
         for case in places.cases
         for ratio in case.ratios
+        if ratio.role in roles
     ]
-    return svg.ranges("Ours divided by floors and peers: min, median, max", rows) if rows else ""
+    return svg.ranges(f"{title}: min, median, max; below 1 ours takes less", rows) if rows else ""
 
 
 def _bytes(case: Case) -> Measure | None:

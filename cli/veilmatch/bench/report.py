@@ -10,15 +10,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from veilmatch.bench.errors import ReportError
+from veilmatch.bench.wording import shown
 
 BYTES = "bytes on the wire"  # of all members together: what the coordinator sent and received
 PEAK = "memory of the largest process"  # its peak
 
 Parameters = dict[str, int | str]
 Unit = Literal["s", "B", "MiB"]
+_Sample = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Role(StrEnum):
@@ -31,6 +33,9 @@ class Role(StrEnum):
     PEER = "peer"  # the same work by another library
     APART = "apart"  # not part of ours: keys, starting, linkage
     SIZE = "size"  # bytes sent, memory
+
+
+BESIDE = frozenset({Role.BASE, Role.FLOOR, Role.PEER})  # what ours is divided by
 
 
 class _Part(BaseModel):
@@ -61,7 +66,7 @@ class Measure(_Part):
     role: Role
     unit: Unit = "s"
     items: Annotated[int, Field(ge=1)]
-    samples: Annotated[tuple[float, ...], Field(min_length=1)]
+    samples: Annotated[tuple[_Sample, ...], Field(min_length=1)]
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
@@ -104,6 +109,15 @@ class Case(_Part):
     skipped: tuple[Skipped, ...] = ()
     error: str | None = None
 
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> Self:
+        compared = [measure for measure in self.measures if measure.role in {Role.OURS, *BESIDE}]
+        if len({len(measure.samples) for measure in compared}) > 1:
+            raise ValueError("measures that are held against each other have different numbers of samples")
+        if not all(sample > 0 for measure in compared for sample in measure.samples):
+            raise ValueError("a sample that is held against another is 0")
+        return self
+
     @property
     def ours(self) -> Measure | None:
         """The measure that the case is about, or None where the case failed before it."""
@@ -118,15 +132,14 @@ class Case(_Part):
         return tuple(
             _ratio(self.ours, measure)
             for measure in self.measures
-            if measure.role in {Role.BASE, Role.FLOOR, Role.PEER} and measure.unit == self.ours.unit
+            if measure.role in BESIDE and measure.unit == self.ours.unit
         )
 
     @property
     def title(self) -> str:
-        """The parameters in words."""
-        return ", ".join(
-            f"{name.replace('_', ' ')} {_shown(value)}" for name, value in self.parameters.items()
-        )
+        """The parameters in words; of a case without any, what it is about."""
+        said = (f"{name.replace('_', ' ')} {shown(value)}" for name, value in self.parameters.items())
+        return ", ".join(said) or self.item
 
 
 class ExperimentReport(_Part):
@@ -151,12 +164,13 @@ class Machine(_Part):
 
 
 class Report(_Part):
-    """All of a run of `veilmatch bench`; times are RFC 3339, UTC.
+    """All of a run of `veilmatch bench`; ``title`` is its file's, times are RFC 3339, UTC.
 
     ``format`` is raised when a field changes its meaning.
     """
 
     format: Literal[1] = 1
+    title: str = ""
     began: str
     ended: str
     machine: Machine
@@ -186,9 +200,10 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        what = first["msg"].removeprefix("Value error, ")
         place = ".".join(map(str, first["loc"])) or "the file"
         raise ReportError(
-            f"{path}: is no report of `veilmatch bench` ({place}: {first['msg']}); name its report.json"
+            f"{path}: is no report of `veilmatch bench` ({place}: {what}); name its report.json"
         ) from None
 
 
@@ -197,7 +212,3 @@ def _ratio(ours: Measure, other: Measure) -> Ratio:
         (one / ours.items) / (its / other.items) for one, its in zip(ours.samples, other.samples, strict=True)
     )
     return Ratio(beside=other.name, role=other.role, samples=samples, spread=Spread.of(samples))
-
-
-def _shown(value: int | str) -> str:
-    return f"{value:,}" if isinstance(value, int) else value

@@ -82,10 +82,10 @@ def running(
         yield started, skipped
 
 
-def keys_apart(peers: Iterable[RunningPeer]) -> list[Measure]:
-    """What each peer took for its keys, where it has any."""
+def apart(peers: Iterable[RunningPeer]) -> list[Measure]:
+    """What each peer took before its rounds, for keys or compiling, where it has any of it."""
     return [
-        Measure(name=f"keys of {peer.name}", role=Role.APART, items=1, samples=(peer.apart,))
+        Measure(name=f"{peer.what_is_apart} of {peer.name}", role=Role.APART, items=1, samples=(peer.apart,))
         for peer in peers
         if peer.apart
     ]

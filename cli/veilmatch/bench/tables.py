@@ -1,13 +1,21 @@
 """A report as tables: headings and cells, for Markdown, the page and the terminal alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from veilmatch.bench.changes import Change
 from veilmatch.bench.report import BYTES, PEAK, Case, ExperimentReport, Report, Role, Spread
-from veilmatch.bench.svg import number
+from veilmatch.bench.wording import counted, each, number, shown
 
 _MICRO = 1e6
+# Ratios by what they are of: a base is ours too.
+RATIOS: Mapping[str, frozenset[Role]] = MappingProxyType(
+    {
+        "Ours divided by floors and peers": frozenset({Role.FLOOR, Role.PEER}),
+        "Ours divided by its base, which is ours too": frozenset({Role.BASE}),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,8 @@ def about(report: Report) -> Table:
 def of_experiment(experiment: ExperimentReport) -> list[Table]:
     """Times, ratios, parts, sizes, and what was skipped, of one experiment; those that have rows."""
     places = Places(experiment)
-    tables = [_times(places), _ratios(places), _parts(places), _sizes(places), _skipped(places)]
+    ratios = [_ratios(places, title, roles) for title, roles in RATIOS.items()]
+    tables = [_times(places), *ratios, _parts(places), _sizes(places), _skipped(places)]
     return [table for table in tables if table.rows]
 
 
@@ -63,23 +72,39 @@ def of_changes(changed: Sequence[Change]) -> Table:
 
 
 class Places:
-    """An experiment's cases, each named by the parameters that are not the same in all of them."""
+    """An experiment's cases, each named by the parameters that tell it from the others.
+
+    ``fixed``: the other parameters, which are the same wherever a case has them, or follow from those.
+    """
 
     def __init__(self, experiment: ExperimentReport) -> None:
         self.cases = experiment.cases
-        names = list(dict.fromkeys(name for case in self.cases for name in case.parameters))
-        self.varying = [name for name in names if len({case.parameters.get(name) for case in self.cases}) > 1]
-        fixed = [name for name in names if name not in self.varying]
-        self.fixed = {name: _shown(case.parameters[name]) for case in self.cases[:1] for name in fixed}
+        self.varying: list[str] = []
+        self.fixed: dict[str, str] = {}
+        for name in dict.fromkeys(name for case in self.cases for name in case.parameters):
+            values = dict.fromkeys(case.parameters[name] for case in self.cases if name in case.parameters)
+            if len(values) == 1 or any(self._follows(name, other) for other in self.varying):
+                self.fixed[name] = " or ".join(map(shown, values))
+            else:
+                self.varying.append(name)
+
+    def _follows(self, name: str, other: str) -> bool:
+        """Whether each value of ``other`` goes with one value of ``name``, where a case has that."""
+        pairs = {
+            (case.parameters.get(other), case.parameters[name])
+            for case in self.cases
+            if name in case.parameters
+        }
+        return len({value for value, _ in pairs}) == len(pairs)
 
     def name(self, case: Case, *, without: str = "") -> str:
         """A case's name in plots."""
-        shown = [
-            f"{value:,} {name.replace('_', ' ')}" if isinstance(value, int) else value
+        said = [
+            counted(value, name.replace("_", " ")) if isinstance(value, int) else value
             for name in self.varying
             if name != without and (value := case.parameters.get(name)) is not None
         ]
-        return ", ".join(shown) or case.item
+        return ", ".join(said) or case.item
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -88,7 +113,7 @@ class Places:
 
     def cells(self, case: Case) -> tuple[str, ...]:
         """A case's parameters."""
-        return tuple(_shown(case.parameters.get(name, "")) for name in self.varying)
+        return tuple(shown(case.parameters.get(name, "")) for name in self.varying)
 
 
 def _times(places: Places) -> Table:
@@ -105,14 +130,15 @@ def _times(places: Places) -> Table:
     return Table("Times", headings, tuple(rows), figures=len(places.headings) + 2)
 
 
-def _ratios(places: Places) -> Table:
+def _ratios(places: Places, title: str, roles: frozenset[Role]) -> Table:
     rows = [
         (*places.cells(case), ratio.role.value, ratio.beside, *map(number, _values(ratio.spread)))
         for case in places.cases
         for ratio in case.ratios
+        if ratio.role in roles
     ]
     headings = (*places.headings, "", "beside", "min", "median", "max")
-    caption = "Ours divided by floors and peers, an item, round by round"
+    caption = f"{title}, an item, round by round; below 1 ours takes less"
     return Table(caption, headings, tuple(rows), figures=len(places.headings) + 2)
 
 
@@ -134,7 +160,7 @@ def _sizes(places: Places) -> Table:
         for measure in case.measures:
             if measure.name == BYTES:
                 rows.append(
-                    (*places.cells(case), f"bytes a {case.item}", *map(number, _values(measure.per_item)))
+                    (*places.cells(case), f"bytes {each(case.item)}", *map(number, _values(measure.per_item)))
                 )
             elif measure.name == PEAK:
                 rows.append((*places.cells(case), f"{PEAK}, MiB", *map(number, _values(measure.spread))))
@@ -157,7 +183,3 @@ def _with_unit(value: float, unit: str) -> str:
 
 def _joined(versions: dict[str, str]) -> str:
     return ", ".join(f"{package} {version}" for package, version in versions.items())
-
-
-def _shown(value: int | str) -> str:
-    return f"{value:,}" if isinstance(value, int) else value

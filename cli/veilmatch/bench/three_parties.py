@@ -30,7 +30,10 @@ _MASK = np.uint64((1 << 40) - 1)
 
 
 class ThreeParties:
-    """The parties of one test of many people; ``bytes_sent`` between two, ``bytes_dealt`` by the dealer."""
+    """The parties of one test of many people; ``bytes_sent`` between two, ``bytes_dealt`` by the dealer.
+
+    ``results``: each chunk's row of answers, a bit a person.
+    """
 
     def __init__(self) -> None:
         recipient, coordinator = os.urandom(32), os.urandom(32)
@@ -41,12 +44,15 @@ class ThreeParties:
         self._coordinator = CoordinatorGates(CoordinatorRandomness(coordinator, arriving))
         self.bytes_sent = 0
         self.bytes_dealt = 0
+        self.results: list[Words] = []
 
     def run(self, test: Test, one: Words, other: Words) -> None:
         """Test one chunk of shared words, from words to the shared result."""
         mine, theirs = slice_words(one), slice_words(negated(other) if test is zero else other)
         dealer = test(self._dealer, np.zeros(mine.shape, np.uint64))
-        recipient, coordinator = test(self._recipient, mine), test(self._coordinator, theirs)
+        shares: list[Wires] = []
+        recipient = _keeping(test(self._recipient, mine), shares)
+        coordinator = _keeping(test(self._coordinator, theirs), shares)
         to_coordinator = to_recipient = None
         while (correction := _send(dealer, None)) is not None:
             self._corrections.append(correction)
@@ -55,6 +61,7 @@ class ThreeParties:
             self.bytes_dealt += len(correction)
         _send(recipient, to_recipient)
         _send(coordinator, to_coordinator)
+        self.results.append((shares[0] ^ shares[1])[0])
 
 
 def random_shares(people: int) -> tuple[Words, Words]:
@@ -69,6 +76,13 @@ def run_chunks(test: Test, one: Words, other: Words, chunk: int = CHUNK) -> Thre
     for start in range(0, len(one), chunk):
         parties.run(test, one[start : start + chunk], other[start : start + chunk])
     return parties
+
+
+def _keeping(steps: Steps[Wires], shares: list[Wires]) -> Steps[Wires]:
+    """The same steps; this party's share of the result is added to ``shares``."""
+    share = yield from steps
+    shares.append(share)
+    return share
 
 
 def _send(steps: Steps[Wires], body: bytes | None) -> bytes | None:

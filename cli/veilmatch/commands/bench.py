@@ -30,10 +30,13 @@ def bench(
     from veilmatch.bench.report import read_report  # noqa: PLC0415
     from veilmatch.bench.writing import show_report, write_report  # noqa: PLC0415
 
-    chosen = load_experiments(experiments).only(only, rounds)
+    file = load_experiments(experiments)
+    chosen = file.only(only, rounds)
     earlier = None if against is None else read_report(against)
     out.mkdir(parents=True, exist_ok=True)
-    report = measure(chosen, out, lambda so_far: write_report(so_far, out, changes(so_far, earlier)))
+    report = measure(
+        file.title, chosen, out, lambda so_far: write_report(so_far, out, changes(so_far, earlier))
+    )
     show_report(report, out, changes(report, earlier))
     failures = report.failures()
     if failures:

@@ -31,9 +31,11 @@ def read_experiment(value: object) -> object:
         raise ValueError(f"expected keys with values, found {kind_of(value.tree)}")  # noqa: TRY004  pydantic reads ValueErrors
     kind = value.tree.get("kind")
     if kind is None:
-        raise ValueError("the key 'kind' is missing")
+        raise ValueError(f"the key 'kind' is missing; {nearest('', _KINDS)}")
+    if not isinstance(kind, str):
+        raise FieldError(f"expected one value, found {kind_of(kind)}; {nearest('', _KINDS)}", "kind")
     if kind not in _KINDS:
-        raise FieldError(f"{quoted(str(kind))} is no kind; {nearest(str(kind), _KINDS)}", "kind")
+        raise FieldError(f"{quoted(kind)} is no kind; {nearest(kind, _KINDS)}", "kind")
     module, name = _KINDS[kind]
     model: Any = getattr(import_module(f"veilmatch.bench.kinds.{module}"), name)
     experiment: Experiment = model.model_validate(value)

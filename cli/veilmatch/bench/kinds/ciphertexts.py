@@ -6,7 +6,8 @@ value, encrypted, added and opened, against the same of a peer.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -14,13 +15,13 @@ from typing import Annotated, Literal
 import gmpy2
 import numpy as np
 from gmpy2 import mpz
-from pydantic import Field
+from numpy.typing import NDArray
 
 from veilmatch import show
-from veilmatch.bench.kinds.base import Experiment, KeyBits, Lab, Several
+from veilmatch.bench.kinds.base import Experiment, KeyBits, Lab, Several, between, require, tried
 from veilmatch.bench.peers import Peer
-from veilmatch.bench.report import Case, Measure, Skipped
-from veilmatch.bench.rounds import Entrant, beside, floor, interleaved, keys_apart, ours, running
+from veilmatch.bench.report import Case, Measure, Parameters, Skipped
+from veilmatch.bench.rounds import Entrant, apart, beside, floor, interleaved, ours, running
 from veilmatch_crypto import (
     EXPONENT_BITS,
     ContributorMasks,
@@ -42,11 +43,12 @@ PEERS = (
     Peer("SecretFlow HEU ZPaillier", "heu_paillier", "heu"),
     Peer("pypaillier", "pypaillier_paillier", "paillier"),
 )
+_WORD = np.uint64((1 << 40) - 1)
 _ORDER_BITS = 256  # of the subgroups modulo p and q: the exponents of an opening (protocol.md, 4.1)
 
 
 class Bench:
-    """A key, and what one department's chunk is made of, as long as a job's.
+    """A key, and what one department's chunk is made of, as long as a job's: all departments' words are the same.
 
     ``expected`` people are all that the run is for: they decide the size of the key's table.
     """
@@ -72,20 +74,28 @@ class Bench:
         """Expand masks, mask, pack and encrypt."""
         return encrypt_chunk(self.key.public, self._masks.apply(self._answers(), 0, 0), self.expected)
 
-    def combine(self) -> None:
+    def combine(self) -> bytes:
         """Compare residues, and multiply what all have sent."""
         guard = ResidueGuard(self.key.public)
         for chunk in self.chunks:
             guard.admit(chunk)
-        multiply_chunks(self.key.public, self.chunks)
+        return multiply_chunks(self.key.public, self.chunks)
 
-    def open(self) -> None:
+    def open(self) -> NDArray[np.uint64]:
         """Open what was combined."""
-        open_chunk(self.key, self.product)
+        return open_chunk(self.key, self.product)
 
-    def value(self) -> None:
+    def value(self) -> NDArray[np.uint64]:
         """One department's values, from the masks to the opened sum."""
-        open_chunk(self.key, multiply_chunks(self.key.public, [self.contribute(), self.chunks[0]]))
+        return open_chunk(self.key, multiply_chunks(self.key.public, [self.contribute(), self.chunks[0]]))
+
+    def right(self, opened: NDArray[np.uint64], contributions: int) -> bool:
+        """Whether opened words are the sum, modulo 2**40, of the words of so many contributions."""
+        return np.array_equal(opened, self.words * np.uint64(contributions) & _WORD)
+
+    def right_chunk(self, chunk: bytes, contributions: int) -> bool:
+        """The same of a chunk that is opened for it."""
+        return self.right(open_chunk(self.key, chunk), contributions)
 
 
 class Floors:
@@ -121,79 +131,105 @@ class Floors:
                 gmpy2.powmod(wide, exponent, modulus)
 
 
+@dataclass(frozen=True)
+class _Operation:
+    """Of what a sample is, ours with its floors, and whether what ours gives is right."""
+
+    item: str
+    entrants: Sequence[Entrant]
+    right: Callable[[], bool]
+
+
 class Ciphertexts(Experiment):
     """A case an operation, for each key length and number of departments."""
 
     kind: Literal["ciphertexts"]
-    people: Annotated[Whole, Field(ge=1000)] = 1_000_000
-    departments: Several[Annotated[Whole, Field(ge=2, le=30)]] = (5,)
+    people: Annotated[Whole, between(1000, 10_000_000)] = 1_000_000
+    departments: Several[Annotated[Whole, between(2, 30)]] = (5,)
     key_bits: Several[KeyBits] = (3072,)
 
     def measured(self, lab: Lab) -> Iterator[Case]:
         """Measure all cases; peers make their keys once a key length."""
         for key_bits in self.key_bits:
             with running(lab.peers, [(peer, str(key_bits)) for peer in PEERS]) as (peers, absent):
-                keys = [ours(partial(generate, key_bits), 1, "key generation")]
-                yield self._case(key_bits, "keys", "key", keys, absent, apart=keys_apart(peers))
+                yield self._case(key_bits, "keys", _keys_of(key_bits), absent, apart=apart(peers))
                 for departments in self.departments:
                     bench = Bench(key_bits, departments, self.people)
-                    for operation, (item, entrants) in _operations(bench, key_bits, departments).items():
-                        alone = operation == "contribution"  # of a federation: no peer has masks
-                        asked = [] if alone else beside(peers, operation)
-                        more = {"departments": departments, "people_a_ciphertext": bench.layout.data_slots}
+                    more = {"departments": departments, "people_a_ciphertext": bench.layout.data_slots}
+                    for name, operation in _operations(bench, key_bits, departments).items():
+                        # No peer has masks: a contribution is a federation's.
+                        alone = name == "contribution"
+                        asked = [] if alone else beside(peers, name)
                         yield self._case(
-                            key_bits, operation, item, [*entrants, *asked], () if alone else absent, more=more
+                            key_bits, name, operation, () if alone else absent, asked=asked, more=more
                         )
 
     def _case(
         self,
         key_bits: int,
-        operation: str,
-        item: str,
-        entrants: Sequence[Entrant],
+        name: str,
+        operation: _Operation,
         absent: Sequence[Skipped],
         *,
+        asked: Sequence[Entrant] = (),
         apart: Sequence[Measure] = (),
         more: Mapping[str, int] = MappingProxyType({}),
     ) -> Case:
-        with show.bars(f"{self.name}: {operation}, {key_bits} bits") as bars:
-            measures, failed = interleaved(
-                entrants, self.rounds, lambda done: bars.step("rounds", operation, done, self.rounds)
-            )
-        return Case(
-            parameters={"operation": operation, "key_bits": key_bits, "people": self.people, **more},
-            item=item,
-            measures=(*measures, *apart),
-            skipped=(*absent, *failed),
-        )
+        def measure() -> tuple[Sequence[Measure], Sequence[Skipped]]:
+            require(operation.right(), name)
+            with show.bars(f"{self.name}: {name}, {key_bits} bits") as bars:
+                measures, failed = interleaved(
+                    [*operation.entrants, *asked],
+                    self.rounds,
+                    lambda done: bars.step("rounds", name, done, self.rounds),
+                )
+            return [*measures, *apart], [*absent, *failed]
+
+        parameters: Parameters = {"operation": name, "key_bits": key_bits, "people": self.people, **more}
+        return tried(parameters, operation.item, measure)
 
 
-def _operations(bench: Bench, key_bits: int, departments: int) -> dict[str, tuple[str, list[Entrant]]]:
-    """By operation: of what a sample is, and ours with its floors."""
+def _keys_of(key_bits: int) -> _Operation:
+    def right() -> bool:
+        key = generate(key_bits)
+        words = np.full((1, key.public.layout.slots), _WORD)
+        return np.array_equal(open_chunk(key, encrypt_chunk(key.public, words, 1)), words)
+
+    return _Operation("key", [ours(partial(generate, key_bits), 1, "key generation")], right)
+
+
+def _operations(bench: Bench, key_bits: int, departments: int) -> dict[str, _Operation]:
+    """All operations but key generation, by their names."""
     floors = Floors(bench, key_bits, departments)
     products = "gmpy2, bare products"
     combined = CHUNK_CIPHERTEXTS * departments
     return {
-        "encrypt": (
+        "encrypt": _Operation(
             "ciphertext",
             [ours(bench.encrypt, CHUNK_CIPHERTEXTS), floor(products, floors.noise, CHUNK_CIPHERTEXTS)],
+            lambda: bench.right_chunk(bench.encrypt(), 1),
         ),
-        "contribution": (
+        "contribution": _Operation(
             "person",
             [ours(bench.contribute, bench.people), floor(products, floors.noise, bench.people)],
+            lambda: bench.right_chunk(bench.contribute(), 1),
         ),
-        "combine": (
+        "combine": _Operation(
             "ciphertext",
             [ours(bench.combine, combined), floor(products, floors.products, combined)],
+            lambda: bench.right_chunk(bench.combine(), len(bench.chunks)),
         ),
-        "decrypt": (
+        "decrypt": _Operation(
             "ciphertext",
             [
                 ours(bench.open, CHUNK_CIPHERTEXTS),
                 floor("gmpy2, bare powmod", floors.powers, CHUNK_CIPHERTEXTS),
             ],
+            lambda: bench.right(bench.open(), len(bench.chunks)),
         ),
-        "value": ("value", [ours(bench.value, bench.people)]),
+        "value": _Operation(
+            "value", [ours(bench.value, bench.people)], lambda: bench.right(bench.value(), 2)
+        ),
     }
 
 

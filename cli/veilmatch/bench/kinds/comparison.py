@@ -4,31 +4,36 @@ Ours are recipient, coordinator and dealer; the floor is the AES that their trip
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 import numpy as np
 from Crypto.Cipher import AES
-from pydantic import Field
+from numpy.typing import NDArray
 
 from veilmatch import show
-from veilmatch.bench.kinds.base import Experiment, Lab, Several
-from veilmatch.bench.peers import Peer
-from veilmatch.bench.report import BYTES, Case, Measure, Role
-from veilmatch.bench.rounds import beside, floor, interleaved, keys_apart, ours, running
-from veilmatch.bench.three_parties import CHUNK, Test, ThreeParties, random_shares, run_chunks
-from veilmatch_crypto import negative, zero
+from veilmatch.bench.kinds.base import Experiment, Lab, Several, between, require, tried
+from veilmatch.bench.peers import Peer, RunningPeer
+from veilmatch.bench.report import BYTES, Case, Measure, Role, Skipped
+from veilmatch.bench.rounds import apart, beside, floor, interleaved, ours, running
+from veilmatch.bench.three_parties import CHUNK, Test, ThreeParties, Words, random_shares, run_chunks
+from veilmatch_crypto import negated, negative, unpack_bits, zero
 from veilmatch_policy.documents import Whole
 
 # Each with as many comparisons as take it a second to ten.
 PEERS = (
-    (Peer("SecretFlow SPU SEMI2K", "spu_comparison", "spu", ("SEMI2K",)), 100_000),
-    (Peer("SecretFlow SPU CHEETAH", "spu_comparison", "spu", ("CHEETAH",)), 20_000),
+    (Peer("SecretFlow SPU SEMI2K", "spu_comparison", "spu", ("SEMI2K",), apart="compiling"), 100_000),
+    (Peer("SecretFlow SPU CHEETAH", "spu_comparison", "spu", ("CHEETAH",), apart="compiling"), 20_000),
     (Peer("MPyC", "mpyc_comparison", "mpyc", ("-M3",)), 2_000),
     (Peer("TNO secure comparison", "tno_comparison", "tno.mpc.protocols.secure_comparison"), 20),
 )
 _TESTS: Mapping[str, Test] = MappingProxyType({"below": negative, "zero": zero})
+# The same of the plain sums, 40 bits each.
+_PLAIN: Mapping[str, Callable[[Words], NDArray[np.bool_]]] = MappingProxyType(
+    {"below": lambda sums: sums >> np.uint64(39) == 1, "zero": lambda sums: sums == 0}
+)
+_WORD = np.uint64((1 << 40) - 1)
 _STREAM_WORDS = 10  # an AND: three at the recipient, two at the coordinator, both again at the dealer
 _ROUNDS_A_CHUNK = 7
 
@@ -37,7 +42,7 @@ class Comparison(Experiment):
     """A case for each test and number of people."""
 
     kind: Literal["comparison"]
-    people: Several[Annotated[Whole, Field(ge=64, le=10_000_000)]] = (200_000,)
+    people: Several[Annotated[Whole, between(64, 10_000_000)]] = (200_000,)
     tests: Several[Literal["below", "zero"]] = ("below", "zero")
 
     def measured(self, lab: Lab) -> Iterator[Case]:
@@ -46,35 +51,40 @@ class Comparison(Experiment):
             wanted = [(peer, str(count)) for peer, count in PEERS] if test == "below" else []
             with running(lab.peers, wanted) as (peers, absent):
                 for people in self.people:
-                    one, other = random_shares(people)
-                    parties = run_chunks(_TESTS[test], one, other)
-                    with show.bars(f"{self.name}: {test}, {people:,} people") as bars:
-                        measures, failed = interleaved(
-                            [
-                                ours(lambda: run_chunks(_TESTS[test], one, other), people),  # noqa: B023  called here
-                                floor("AES of the triples", triples_floor(parties, people).run, people),
-                                *beside(peers, "below"),
-                            ],
-                            self.rounds,
-                            lambda done: bars.step("rounds", "ours, floor and peers", done, self.rounds),
-                        )
-                    moved = float(parties.bytes_sent + parties.bytes_dealt)
-                    yield Case(
-                        parameters={"test": test, "bits": 40, "people": people},
-                        item="comparison",
-                        measures=(
-                            *measures,
-                            Measure(
-                                name=BYTES,
-                                role=Role.SIZE,
-                                unit="B",
-                                items=people,
-                                samples=(moved,),
-                            ),
-                            *keys_apart(peers),
-                        ),
-                        skipped=(*absent, *failed),
+                    case = tried(
+                        {"test": test, "bits": 40, "people": people},
+                        "comparison",
+                        lambda: self._one(test, people, peers),  # noqa: B023  called here
                     )
+                    yield case.model_copy(update={"skipped": (*absent, *case.skipped)})
+
+    def _one(
+        self, test: str, people: int, peers: Sequence[RunningPeer]
+    ) -> tuple[Sequence[Measure], Sequence[Skipped]]:
+        one, other = random_shares(people)
+        other[::2] = negated(one[::2])  # every second sum is 0
+        parties = run_chunks(_TESTS[test], one, other)
+        plain = _PLAIN[test](one + other & _WORD)
+        require(np.array_equal(answers(parties, people), plain), test)
+        with show.bars(f"{self.name}: {test}, {people:,} people") as bars:
+            measures, failed = interleaved(
+                [
+                    ours(lambda: run_chunks(_TESTS[test], one, other), people),
+                    floor("AES of the triples", triples_floor(parties, people).run, people),
+                    *beside(peers, "below"),
+                ],
+                self.rounds,
+                lambda done: bars.step("rounds", "ours, floor and peers", done, self.rounds),
+            )
+        moved = float(parties.bytes_sent + parties.bytes_dealt)
+        size = Measure(name=BYTES, role=Role.SIZE, unit="B", items=people, samples=(moved,))
+        return [*measures, size, *apart(peers)], failed
+
+
+def answers(parties: ThreeParties, people: int) -> NDArray[np.bool_]:
+    """What the parties have found out of so many people."""
+    counts = [min(CHUNK, people - start) for start in range(0, people, CHUNK)]
+    return np.concatenate([unpack_bits(*each) for each in zip(parties.results, counts, strict=True)])
 
 
 class AesFloor:

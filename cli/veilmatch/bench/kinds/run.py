@@ -1,24 +1,36 @@
 """Kind ``run``: a whole federation on this machine, from departments' files to the recipient's list.
 
-Every round starts a federation of processes, links it, and runs each policy's job; then DuckDB answers
-the same question over the same files.  Answers are compared with the plaintext ones.
+Every round starts a federation of processes, links it, and runs each policy's job, each round another one
+first: the first finds members that have done nothing yet.  Then DuckDB answers the same questions over the
+same files.  Answers are compared with the plaintext ones.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal, Self
 
+import duckdb
 import pyarrow as pa
 import pyarrow.csv
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from veilmatch import show
 from veilmatch.bench.federation_data import PARTS, Tables, write_tables
-from veilmatch.bench.kinds.base import REFUSALS, Experiment, KeyBits, Lab, Several, Workers
+from veilmatch.bench.kinds.base import (
+    REFUSALS,
+    Experiment,
+    KeyBits,
+    Lab,
+    Several,
+    Workers,
+    between,
+    line_of,
+    require,
+)
 from veilmatch.bench.peaks import read_peaks, reset_peaks
 from veilmatch.bench.plain_join import FILES, LOADED, PlainJoin, plain_join
 from veilmatch.bench.questions import PolicyKind, Question, write_questions
@@ -36,15 +48,21 @@ from veilmatch.grouping import needs_extra_dealer
 from veilmatch.plaintext import eligible
 from veilmatch.running import LocalRun, RunSettings, local_federation, register_of
 from veilmatch_policy.documents import FieldError, Whole
+from veilmatch_policy.errors import nearest, quoted
 from veilmatch_policy.policy import Policy
 
+_FAILURES = (*REFUSALS, duckdb.Error)
 _AFTER_LINKAGE: tuple[str, Role, Unit] = ("after linkage", Role.OURS, "s")
+FIRST_ALONE = "the first policy alone"  # the base of total-twice
 _STAGES = ("contribute", "combine", "open", "circuit")
 
 
 @dataclass
 class _Job:
-    """One job of the experiment: its policies, what their plaintext answers are, and its samples by measure."""
+    """One job of the experiment: its policies, what their plaintext answers are, and its samples by measure.
+
+    ``rounds``: how many whole rounds it has; with an ``error`` it takes part in no more.
+    """
 
     questions: list[Question]
     policies: list[Policy]
@@ -66,13 +84,19 @@ class _Job:
         )
 
 
+def _policy_kind(written: object) -> object:
+    if isinstance(written, str) and written not in set(PolicyKind):
+        raise ValueError(f"{quoted(written)} is not measured; {nearest(written, PolicyKind)}")
+    return written
+
+
 class Run(Experiment):
     """Whole runs: a case for each combination of what is listed."""
 
     kind: Literal["run"]
-    people: Several[Annotated[Whole, Field(ge=100, le=10_000_000)]]
-    departments: Several[Annotated[Whole, Field(ge=2, le=len(PARTS))]]
-    policies: Several[PolicyKind]
+    people: Several[Annotated[Whole, between(100, 10_000_000)]]
+    departments: Several[Annotated[Whole, between(2, len(PARTS))]]
+    policies: Several[Annotated[PolicyKind, BeforeValidator(_policy_kind)]]
     key_bits: Several[KeyBits] = (3072,)
     linkage: Several[Literal["oprf", "shared-key"]] = ("oprf",)
     slots: Literal["union", "register"] = "union"
@@ -90,51 +114,66 @@ class Run(Experiment):
 
     def measured(self, lab: Lab) -> Iterator[Case]:
         """Measure all cases; the rounds of one federation's policies are one after the other."""
-        for people, departments in product(self.people, self.departments):
-            with TemporaryDirectory(prefix="run-", dir=lab.folder) as folder:
-                tables = write_tables(Path(folder) / "departments", people, departments)
-                for key_bits, linkage, workers in product(self.key_bits, self.linkage, self.workers):
-                    settings = RunSettings(linkage, key_bits, workers, self.slots)
-                    yield from self._rounds(Path(folder), tables, settings)
+        for people, departments, key_bits, linkage, workers in product(
+            self.people, self.departments, self.key_bits, self.linkage, self.workers
+        ):
+            settings = RunSettings(linkage, key_bits, workers, self.slots)
+            jobs: dict[PolicyKind, _Job] = {}
+            failed = None
+            try:
+                with TemporaryDirectory(prefix="run-", dir=lab.folder) as folder:
+                    self._rounds(Path(folder), people, departments, settings, jobs)
+            except _FAILURES as error:
+                failed = line_of(error)
+            for kind in dict.fromkeys(self.policies):
+                job = jobs.get(kind)
+                yield Case(
+                    parameters={
+                        "people": people,
+                        "departments": departments,
+                        "policy": kind.value,
+                        "key_bits": key_bits,
+                        "linkage": linkage,
+                        "slots": self.slots,
+                        "workers": workers,
+                    },
+                    item="person",
+                    measures=job.measures(people) if job else (),
+                    error=(job.error if job else None) or failed,
+                )
 
-    def _rounds(self, folder: Path, tables: Tables, settings: RunSettings) -> Iterator[Case]:
+    def _rounds(
+        self, folder: Path, people: int, departments: int, settings: RunSettings, jobs: dict[PolicyKind, _Job]
+    ) -> None:
+        """Fill ``jobs``.  Raises what fails all of them."""
+        tables = write_tables(folder / "departments", people, departments)
         loaded = load_departments(tables.folder)
-        jobs = {kind: _job(folder, kind, tables, loaded) for kind in self.policies}
-        where = f"{self.name}: {tables.people:,} people, {len(tables.departments)} departments"
+        # What total-twice is held against is measured also where nobody asks for it.
+        both = PolicyKind.TOTAL_TWICE in self.policies
+        for kind in dict.fromkeys([*self.policies, *([PolicyKind.TOTAL] if both else [])]):
+            jobs[kind] = _job(folder, kind, tables, loaded)
+        where = f"{self.name}: {people:,} people, {departments} departments"
         with plain_join(tables) as plain:
             for job in jobs.values():
                 _check_plain(job, plain)
             for number in range(1, self.rounds + 1):
+                running = [job for job in jobs.values() if job.error is None]
+                if not running:
+                    break
+                first = (number - 1) % len(running)
                 with show.bars(f"{where}, round {number} of {self.rounds}") as bars:
-                    try:
-                        _round(folder, loaded, jobs, settings, bars)
-                    except REFUSALS as error:
-                        for job in jobs.values():
-                            job.error = job.error or str(error)
-                        break
-                for job in jobs.values():
-                    job.add(FILES, Role.FLOOR, sum(map(plain.from_files, job.questions)))
-                    job.add(LOADED, Role.FLOOR, sum(map(plain.from_tables, job.questions)))
-                    job.rounds = number
-        if {PolicyKind.TOTAL, PolicyKind.TOTAL_TWICE} <= jobs.keys():
-            first, both = jobs[PolicyKind.TOTAL], jobs[PolicyKind.TOTAL_TWICE]
-            for sample in first.samples.get(_AFTER_LINKAGE, ()):
-                both.add("the first policy alone", Role.BASE, sample)
-        for kind, job in jobs.items():
-            yield Case(
-                parameters={
-                    "people": tables.people,
-                    "departments": len(tables.departments),
-                    "policy": kind.value,
-                    "key_bits": settings.key_bits,
-                    "linkage": settings.linkage,
-                    "slots": settings.slots,
-                    "workers": settings.workers,
-                },
-                item="person",
-                measures=job.measures(tables.people),
-                error=job.error,
-            )
+                    _round(folder, loaded, [*running[first:], *running[:first]], settings, bars)
+                for job in running:
+                    if job.error is None:
+                        job.add(FILES, Role.FLOOR, sum(map(plain.from_files, job.questions)))
+                        job.add(LOADED, Role.FLOOR, sum(map(plain.from_tables, job.questions)))
+                        job.rounds = number
+        if both:
+            first_alone, twice = jobs[PolicyKind.TOTAL], jobs[PolicyKind.TOTAL_TWICE]
+            for sample in first_alone.samples.get(_AFTER_LINKAGE, ()):
+                twice.add(FIRST_ALONE, Role.BASE, sample)
+            if PolicyKind.TOTAL not in self.policies:  # nothing else would say that it failed
+                twice.error = twice.error or first_alone.error
 
 
 def _job(folder: Path, kind: PolicyKind, tables: Tables, loaded: Mapping[str, Department]) -> _Job:
@@ -148,20 +187,22 @@ def _job(folder: Path, kind: PolicyKind, tables: Tables, loaded: Mapping[str, De
 def _check_plain(job: _Job, plain: PlainJoin) -> None:
     """Hold the floor's answer against the exact one: it must answer the same question."""
     for question, answer in zip(job.questions, job.answers, strict=True):
-        if not plain.answer(question).equals(answer):
-            raise ValueError(f"{question.name}: the join answers another question")
+        require(plain.answer(question).equals(answer), f"{question.name}: DuckDB's join")
 
 
 def _round(
     folder: Path,
     loaded: Mapping[str, Department],
-    jobs: Mapping[PolicyKind, _Job],
+    jobs: Sequence[_Job],
     settings: RunSettings,
     bars: show.Bars,
 ) -> None:
-    """One federation, linked, and asked each job; raises what ends a command."""
-    policies = [policy for job in jobs.values() for policy in job.policies]
-    extra_dealer = needs_extra_dealer([job.policies for job in jobs.values()], catalogs_of(loaded), today())
+    """One federation, linked, and asked each job, in this order; one that fails has its ``error``.
+
+    Raises what ends a command where there is no federation to ask.
+    """
+    policies = [policy for job in jobs for policy in job.policies]
+    extra_dealer = needs_extra_dealer([job.policies for job in jobs], catalogs_of(loaded), today())
     register = register_of(policies, settings)
     began = time.perf_counter()
     with (
@@ -172,10 +213,13 @@ def _round(
     ):
         started = time.perf_counter() - began
         linked = federation.link(settings, bars.step)
-        for job in jobs.values():
+        for job in jobs:
             job.add("start of all processes", Role.APART, started)
             job.add("linkage", Role.APART, linked.seconds)
-            _run_job(federation, job, settings, bars)
+            try:
+                _run_job(federation, job, settings, bars)
+            except _FAILURES as error:
+                job.error = line_of(error)
 
 
 def _run_job(federation: LocalRun, job: _Job, settings: RunSettings, bars: show.Bars) -> None:
@@ -198,12 +242,7 @@ def _run_job(federation: LocalRun, job: _Job, settings: RunSettings, bars: show.
     for name, peak in peaks.items():
         job.add(f"memory of {name}", Role.SIZE, peak, "MiB")
     for policy, answer in zip(job.policies, job.answers, strict=True):
-        _compare(job, policy, answer, _found(federation.out / policy.name / "eligible.csv"))
-
-
-def _compare(job: _Job, policy: Policy, answer: pa.Array, found: pa.Array) -> None:
-    if not found.equals(answer):
-        job.error = f"{policy.name} differs from the plaintext answer; please report it"
+        require(_found(federation.out / policy.name / "eligible.csv").equals(answer), policy.name)
 
 
 def _found(path: Path) -> pa.Array:

@@ -1,5 +1,5 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.10,<3.12"  # later ones have no wheels
 # dependencies = ["sf-heu==0.5.2b0"]
 # ///
 """SecretFlow HEU's ZPaillier: the subgroup variant of Damgard, Jurik and Nielsen, numbers as they are."""

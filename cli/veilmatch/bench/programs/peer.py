@@ -2,7 +2,7 @@
 
 A program makes its keys, then `serve`s: one line says that it is ready, and each line of standard input,
 an operation's name, is answered with one sample.  Counted is processor time, all parties together, once
-keys, connections and compiled programs are there; every answer is checked.  Nothing of veilmatch is
+keys, connections and compiled programs are there; answers are checked.  Nothing of veilmatch is
 imported: a program runs in an interpreter of its own, with its own versions of everything.
 """
 

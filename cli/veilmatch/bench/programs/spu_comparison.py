@@ -1,5 +1,5 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.10,<3.12"  # later ones have no wheels
 # dependencies = ["spu==0.9.5"]
 # ///
 """SecretFlow SPU's comparison of shared numbers with zero: two parties, a vector at once, 64-bit ring.
