@@ -6,30 +6,37 @@ While one trustee has a batch, the next has the one before and the node blinds t
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Semaphore
+from threading import Lock, Semaphore
 
 from veilmatch_coordinator.client import Batch, LinkTask, TrusteeTask
 
-_UNDER_WAY = 4  # batches of a node in memory here: as many as it sends before it waits for an answer
+_IN_FLIGHT = 4  # batches of a node in memory here: as many as it sends before it waits (protocol.md, 3)
 _ELEMENT_BYTES = 32
 
 
 def carry(task: LinkTask, trustees: Sequence[TrusteeTask], *, last: str, told: Callable[[int], None]) -> None:
     """Carry batches until the node says ``last``; the node gets them in the order in which it sent them.
 
-    ``told`` is told of each batch how many identities it had.  The first failure of node or trustees is
-    raised at once, whatever is under way then: the caller breaks the conversation off, which ends it.
+    ``told`` is told of each batch how many identities it had, and nothing more once this has ended.  The first
+    failure of node or trustees is raised at once, whatever is under way then: the caller breaks the
+    conversation off, which ends it.
     """
     carried: SimpleQueue[Future[Batch] | None] = SimpleQueue()
-    room = Semaphore(_UNDER_WAY)
+    room = Semaphore(_IN_FLIGHT)
     failures: list[BaseException] = []
+    over, telling = False, Lock()
+
+    def tell(batch: Batch) -> None:
+        with telling:
+            if not over:
+                told(len(batch.elements) // _ELEMENT_BYTES)
 
     def answer() -> None:
         try:
             while (evaluated := carried.get()) is not None:
                 batch = evaluated.result()
                 task.answer(batch)
-                told(len(batch.elements) // _ELEMENT_BYTES)
+                tell(batch)
                 room.release()
         except BaseException as error:
             failures.append(error)
@@ -37,7 +44,7 @@ def carry(task: LinkTask, trustees: Sequence[TrusteeTask], *, last: str, told: C
             room.release()
             raise
 
-    pool = ThreadPoolExecutor(_UNDER_WAY + 1, thread_name_prefix="batches")
+    pool = ThreadPoolExecutor(_IN_FLIGHT + 1, thread_name_prefix="batches")
     try:
         answering = pool.submit(answer)
         for batch in task.batches(last=last):
@@ -50,6 +57,8 @@ def carry(task: LinkTask, trustees: Sequence[TrusteeTask], *, last: str, told: C
             raise failures[0] from None
         raise
     finally:
+        with telling:
+            over = True
         carried.put(None)
         pool.shutdown(wait=False)
 

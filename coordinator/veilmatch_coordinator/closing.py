@@ -46,7 +46,8 @@ class Closing:
         self._coordinator = coordinator
         self._clock = clock
         self._held: set[bytes] = set()  # digests of manifests that a thread works on
-        self._changing = threading.Lock()
+        self._stopped = threading.Event()
+        self._changing = threading.Condition()
 
     @contextmanager
     def held(self, manifest: Manifest) -> Iterator[None]:
@@ -56,8 +57,16 @@ class Closing:
         try:
             yield
         finally:
-            with self._changing:
-                self._held.discard(manifest.digest)
+            self._let_go(manifest.digest)
+
+    def stop(self, within: float) -> None:
+        """Close nothing more, and wait ``within`` seconds until no thread works on a job.
+
+        A thread that waits for a node has to be woken by others (Nodes.break_off).
+        """
+        with self._changing:
+            self._stopped.set()
+            self._changing.wait_for(lambda: not self._held, within)
 
     def close(self, manifest: Manifest, evidence: JobEvidence) -> None:
         """End a job at all of its parties; those that cannot be reached now are told later.
@@ -77,7 +86,7 @@ class Closing:
         for data in self._store.unfinished():
             draft, digest = Manifest.draft_of(data), Manifest.digest_of(data)
             with self._changing:
-                if digest in self._held:
+                if self._stopped.is_set() or digest in self._held:
                     continue
                 self._held.add(digest)
             try:
@@ -85,8 +94,12 @@ class Closing:
             except Exception as error:  # noqa: BLE001  disk, log or store; the next round tries again
                 _log.warning("job not closed", job=draft.job, reason=reason_of(error))
             finally:
-                with self._changing:
-                    self._held.discard(digest)
+                self._let_go(digest)
+
+    def _let_go(self, digest: bytes) -> None:
+        with self._changing:
+            self._held.discard(digest)
+            self._changing.notify_all()
 
     def _close(self, digest: bytes, draft: Draft, resume: Callable[[], JobEvidence | None]) -> None:
         self._store.start_closing(digest, draft.participants)
@@ -95,7 +108,11 @@ class Closing:
         over = told.keys() >= set(waiting) or self._clock() >= draft.expires
         if not told and not over:
             return  # taking up a folder reads all of it: not in every round for a party that is away for days
+        if self._stopped.is_set():
+            return  # the next life of this service closes the same jobs, in the same folders
         evidence = resume()
+        if self._stopped.is_set():  # while it was read
+            return
         for name, recorded in told.items():
             if evidence is not None:
                 evidence.recorded(name, recorded)

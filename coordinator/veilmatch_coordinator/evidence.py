@@ -27,6 +27,7 @@ from veilmatch_policy.epoch import OpenEpoch, signed_statement
 from veilmatch_policy.manifest import Draft, Manifest
 from veilmatch_policy.policy import Policy
 
+# What is there before any node has the manifest.
 _FIRST = frozenset(
     {
         package.DIRECTORY,
@@ -37,7 +38,7 @@ _FIRST = frozenset(
         package.MANIFEST,
         package.APPROVALS,
     }
-)  # what is there before any node has the manifest
+)
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,11 @@ from veilmatch_transport.metrics import Metrics
 _log = structlog.get_logger(__name__)
 
 MOST_LISTED = 1000  # jobs in one answer, which is one message
-_CLOSE_AGAIN = (
-    30.0  # seconds between rounds in which parties that could not be reached are told that a job is over
-)
+# Seconds between rounds in which parties that could not be reached are told that a job is over.
+_CLOSE_AGAIN = 30.0
 _EXCHANGE = 3600.0  # seconds between rounds in which the parties show each other the heads of their logs
-_CLOSED_WITHIN = 10.0  # seconds that a round of closing has to end: its parties are dialled for less
 _ENDED_WITHIN = 3.0  # seconds that running jobs have to close at the nodes when the coordinator is stopped
+_WRITTEN_WITHIN = 10.0  # seconds that whoever is at a job's evidence then has to come to an end
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ class Office:
         self._heads = jobs.heads
         self._closing = jobs.closing
         self._metrics = metrics or Metrics()
-        self._closer: threading.Thread | None = None
+        self._stopped = False
+        self._stopping = threading.Lock()
         self._dispatcher = Dispatcher(jobs, store, self._turns, limits, clock, self._metrics)
 
     def start(self, stopping: threading.Event) -> None:
@@ -116,8 +116,7 @@ class Office:
             while not stopping.wait(_CLOSE_AGAIN):
                 attempt(self._closing.close_others)
 
-        self._closer = threading.Thread(target=close, name="closing", daemon=True)
-        self._closer.start()
+        threading.Thread(target=close, name="closing", daemon=True).start()
         threading.Thread(target=stop, name="office", daemon=True).start()
         threading.Thread(target=exchange, name="heads", daemon=True).start()
         self._dispatcher.start()
@@ -131,12 +130,18 @@ class Office:
         return not self._turns.taken()
 
     def stop(self) -> None:
-        """Break off what runs: it has failed.  What is queued or waits goes on when the coordinator is back."""
-        self._dispatcher.stop(_ENDED_WITHIN)
-        if (
-            self._closer is not None
-        ):  # the next life of this service closes the same jobs, in the same folders
-            self._closer.join(_CLOSED_WITHIN)
+        """Break off what runs: it has failed.  What is queued or waits goes on when the coordinator is back.
+
+        Done once; a second call waits for the first.
+        """
+        with self._stopping:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._dispatcher.stop(_ENDED_WITHIN)
+            # The next life of this service closes the same jobs, in the same folders: nobody may be at them then.
+            self._nodes.break_off()
+            self._closing.stop(_WRITTEN_WITHIN)
 
     def measure(self) -> None:
         """Have the metrics say how many jobs are in which state now, and how long the first waits to begin."""

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+BATCH_ROWS = 1 << 16  # of text that is in memory at once
+
 # One or more blanks, for RE2 (Arrow and DuckDB): Unicode's White_Space and what str.split() takes for one.
 BLANKS = r"[\s\x{0B}\x{1C}-\x{1F}\x{85}\p{Z}]+"
 

@@ -52,9 +52,10 @@ class Data(Section):
     """The department's folder with its catalog, and its databases."""
 
     folder: Path
+    # By name in the catalog.
     databases: Mapping[str, Annotated[Database, BeforeValidator(_with_defaults)]] = Field(
         default_factory=dict
-    )  # by name in the catalog
+    )
 
 
 class Budget(Section):

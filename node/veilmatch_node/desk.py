@@ -16,7 +16,7 @@ from veilmatch_crypto import IdentityKey
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.rights import Rules, decided
 from veilmatch_node.store.desk import DeskStore, StoredDecision, Window
-from veilmatch_node.store.requests import StoredRequest
+from veilmatch_node.store.desk_requests import StoredRequest
 from veilmatch_policy.approvals import (
     Decision,
     Request,

@@ -16,14 +16,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
-from veilmatch_node.cells import Cells
+from veilmatch_node.cells import BATCH_ROWS, Cells
 from veilmatch_node.errors import DataError
 from veilmatch_policy.catalog import FileSource
 
 # One block holds at least one row; a row of 1 MiB is a quotation mark that was never closed.
 _BLOCK_BYTES = 1 << 20
 _READ_BYTES = 256 << 10
-BATCH_ROWS = 1 << 16  # of text that is in memory at once
 _FIRST_VISIBLE, _LAST_VISIBLE = b"!~"
 _REPLACEMENT = "\ufffd"  # what a decoder puts where the bytes are no character
 
@@ -46,10 +45,11 @@ def batches(
 ) -> Iterator[Cells]:
     """Read these columns of the file as text, NULL for the source's spellings of "nothing".
 
-    Yields at least one batch of rows; a file of no more than `BATCH_ROWS` is one.  ``columns`` are
-    different names from the header, among them the ``identifier`` column's.
+    Yields at least one batch of rows.  ``columns`` are different names from the header, among them the
+    ``identifier`` column's.
 
-    Raises DataError, about ``where``, when the file is missing, empty, or cannot be cut into rows and cells.
+    Raises DataError, about ``where``, when the file is missing, empty, or cannot be cut into rows and cells.  A quoted
+    cell that is never closed shows at the file's end: it is told in the place of the last batch, after all others.
     """
     path = folder / source.file
     if _is_parquet(path):

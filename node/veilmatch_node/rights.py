@@ -14,7 +14,7 @@ from veilmatch_evidence.actions import Debit, Decided, PolicyUse, Requested, Sta
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.errors import ApprovalNeededError, BudgetSpentError, RuleError
 from veilmatch_node.store.desk import DeskStore, Limit
-from veilmatch_node.store.requests import StoredRequest
+from veilmatch_node.store.desk_requests import StoredRequest
 from veilmatch_policy.approvals import (
     Decision,
     Request,

@@ -28,9 +28,8 @@ CHUNK_CIPHERTEXTS = (
     512  # 393,216 bytes a chunk at 3072 bits, 31,232 people: a message well below gRPC's limits
 )
 
-LONGEST = timedelta(
-    days=7
-)  # until a manifest expires: a job's keys and ciphertexts are erased then at the latest
+# Until a manifest expires: a job's keys and ciphertexts are erased then at the latest.
+LONGEST = timedelta(days=7)
 
 MOST_POLICIES = 64  # of one job; a run with more is several jobs
 MOST_OUTCOMES = 1024  # of one job: each is an encryption and an opening of every slot

@@ -25,7 +25,7 @@ from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node import store as store_package
 from veilmatch_node.backup import back_up, give_up_lost, require_whole, restore
 from veilmatch_node.errors import BudgetSpentError, JobRefusedError
-from veilmatch_node.store import OUTPUTS, NodeStore, StoredEpoch, StoredJob
+from veilmatch_node.store import NodeStore, StoredEpoch, StoredJob
 from veilmatch_node.store.desk import DeskStore, Limit, _decisions
 from veilmatch_node.store.relock import _LOCKED
 from veilmatch_node.store_key import rotate_store_key
@@ -65,7 +65,8 @@ class World:
         self.store, self.path, self.log = self.home / "state.sqlite", None, self.home / "evidence.log"
         with self.opened() as store:
             store.set_directory_version(1)
-            store.set_setting(OUTPUTS, b"outputs")
+            store.set_setting("drawn", b"drawn")
+            store.finish_requests([b"outputs"], [])
             store.save_epoch(EPOCH, StoredEpoch(b"{}", 9, b"people"), b"tags")
             store.next_sequence("social")
             store.keep_request(b"q" * 32, b"blinds")
@@ -200,7 +201,7 @@ def test_what_was_used_since_a_backup_stays_used(world, tmp_path):
         assert [decision.statement for decision in desk.decisions()] == [b"b" * 32]
         assert store.job(FIRST) is store.job(SECOND) is store.epoch(EPOCH) is None
         assert store.linked(EPOCH) == b"tags"
-        assert store.setting(OUTPUTS) == b"outputs"
+        assert list(store.outputs()) == [b"outputs"]
         assert store.directory_version() == 7
         assert store.next_sequence("social") > 1_000_000
         require_whole(desk, world.log)
@@ -367,7 +368,8 @@ def test_a_new_key_opens_everything_and_the_old_one_nothing(world, capsys):
     for vault in (before, world.vault()):
         store = NodeStore(world.store, vault)
         for read in (
-            lambda: store.setting(OUTPUTS),  # noqa: B023  called at once
+            lambda: next(iter(store.outputs())),  # noqa: B023  called at once
+            lambda: store.setting("drawn"),  # noqa: B023
             lambda: store.linked(EPOCH),  # noqa: B023
             lambda: store.epoch(EPOCH).people,  # noqa: B023
             lambda: store.requests()[0],  # noqa: B023
@@ -378,7 +380,7 @@ def test_a_new_key_opens_everything_and_the_old_one_nothing(world, capsys):
                 with pytest.raises(SealError):
                     read()
             else:
-                assert read() in {b"outputs", b"tags", b"people", b"blinds", b"answers", b"secrets"}
+                assert read() in {b"outputs", b"drawn", b"tags", b"people", b"blinds", b"answers", b"secrets"}
         store.close()
 
 
@@ -404,7 +406,7 @@ def test_a_change_of_the_key_that_was_interrupted_is_finished(world):
         store.relock(world.vault(), Vault(new))
     rotate_store_key(world.config)
     with world.opened() as store:
-        assert store.setting(OUTPUTS) == b"outputs"
+        assert list(store.outputs()) == [b"outputs"]
     assert (world.home / "store.key").read_text() == new.hex()
 
 

@@ -6,8 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from veilmatch_coordinator.carrying import carry
+from veilmatch_coordinator.client import LinkTask
+from veilmatch_coordinator.client.line import Line as NodeLine
 from veilmatch_coordinator.client.linkage import TrusteeTask
 from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_transport import PeerUnavailableError, WorkStream
+from veilmatch_transport._mailbox import Mailbox
 from veilmatch_wire.v1 import linkage_pb2, node_pb2
 
 WAIT = 5.0  # seconds: what is not there by then never comes
@@ -140,3 +144,22 @@ def test_a_node_that_fails_does_not_wait_for_the_trustees():
     run.thread.join(WAIT)
     assert str(run.error) == "tax: refused"
     line.allowed.release(2)  # its threads end with the conversation
+    for thread in threading.enumerate():
+        if thread.name.startswith("batches"):
+            thread.join(WAIT)
+    assert not run.told  # whoever asked has its failure already
+
+
+def test_a_line_that_is_lost_does_not_hide_why():
+    lost = PeerUnavailableError("tax", "broke the stream off")
+    outbox, inbox = Mailbox(2), Mailbox(6)
+    for index in range(5):  # one more than there is room for: the refusal behind it is not read yet
+        inbox.put(node_pb2.NodeMessage(batch=batch(index)), None)
+    inbox.put(node_pb2.NodeMessage(refused=node_pb2.Refused(text="no more identities are signed")), None)
+    inbox.end(lost)
+    outbox.end(lost, discard=True)
+    line, released = Line(), SimpleNamespace(release=lambda _stream: None)
+    run = begun(LinkTask(NodeLine(WorkStream("tax", outbox, inbox, lambda: None), released)), [line])
+    line.allowed.release(5)
+    run.thread.join(WAIT)
+    assert str(run.error) == "tax: no more identities are signed"

@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from veilmatch_coordinator import office as office_module
+from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.heads import Heads
 from veilmatch_coordinator.office import Office
 from veilmatch_coordinator.queue import Limits
@@ -40,7 +41,7 @@ def office(tmp_path):
             identity=identity,
             directory=directory,
             store=store,
-            nodes=None,
+            nodes=Nodes(directory, None, None),
             executor=None,
             evidence=tmp_path / "evidence",
             log=log,
@@ -74,6 +75,24 @@ def test_a_round_that_fails_is_not_the_last_one(office, monkeypatch):
     assert {(each["event"], each["reason"]) for each in logs if each["log_level"] == "warning"} == {
         ("not done, tried again", "store: its database does not answer; start it")
     }
+
+
+def test_an_office_is_stopped_once_and_whoever_stops_it_waits_for_that(office, monkeypatch):
+    made, _, _ = office
+    begun, go_on, stopping, stopped = threading.Event(), threading.Event(), threading.Event(), []
+
+    def stop(_within):
+        begun.set()
+        assert go_on.wait(5)
+        stopped.append(1)
+
+    monkeypatch.setattr(made._closing, "stop", stop)
+    made.start(stopping)
+    stopping.set()
+    assert begun.wait(5)
+    threading.Timer(0.05, go_on.set).start()
+    made.stop()
+    assert stopped == [1]
 
 
 def test_metrics_are_told_while_the_store_is_away(office, monkeypatch):

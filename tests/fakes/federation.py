@@ -27,7 +27,7 @@ from fakes.paillier_keys import Keys
 from google.protobuf.message import Message
 
 import veilmatch_coordinator.slots
-from veilmatch_coordinator.client import Conversation
+from veilmatch_coordinator.client import Nodes
 from veilmatch_coordinator.control import Control
 from veilmatch_coordinator.jobs import JobReport, Jobs
 from veilmatch_coordinator.linking import Linkage, link
@@ -216,7 +216,9 @@ class Node:
         )
         reports = self.out / "reports" / self.name
         self.tasks = Tasks(
-            LinkageTasks(self.directory, self.linkage, self.log, reports=reports, clock=self.clock),
+            LinkageTasks(
+                self.directory, self.linkage, self.executor, self.log, reports=reports, clock=self.clock
+            ),
             JobTasks(self.directory, self.jobs, self.executor, reports=reports, results=self.out),
             self.log,
         )
@@ -233,10 +235,11 @@ class Node:
         self.start()
 
 
-class MemoryNodes:
-    """In the place of ``veilmatch_coordinator.client.Nodes``: work streams to nodes of this process."""
+class MemoryNodes(Nodes):
+    """Work streams to nodes of this process."""
 
     def __init__(self, nodes: Mapping[str, Node]) -> None:
+        super().__init__(None, None, None)
         self.tap: Tap = untouched
         self.passed: list[Passing] = []  # as it was sent, before the tap touched it
         self._nodes = nodes
@@ -244,9 +247,6 @@ class MemoryNodes:
         self.keys = Keys()
         self._lines: list[tuple[str, _Outbox, _Outbox]] = []
         self.away: set[str] = set()  # nodes that cannot be reached
-
-    def conversation(self) -> Conversation:
-        return Conversation(self)
 
     def open(self, name: str, *, within: float = 0.0) -> WorkStream:
         if name in self.away:

@@ -353,7 +353,7 @@ def test_a_refusal_between_keys_and_manifest_stops_the_job(federation):
 
 
 def test_a_desk_that_is_full_takes_no_more_requests(federation, monkeypatch):
-    monkeypatch.setattr("veilmatch_node.store.requests.MOST_REQUESTS", 1)
+    monkeypatch.setattr("veilmatch_node.store.desk_requests.MOST_REQUESTS", 1)
     waits(federation, "social", "tax")
     with pytest.raises(NodeFailedError, match="1 requests were made already"):
         federation.run(POLICY.replace("v_housing < 8", "v_housing < 7"))

@@ -1,15 +1,19 @@
 """However a job ends, its result stands, its evidence verifies, and no number of a failed job is given to anybody."""
 
 import errno
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fakes.federation import tap_on
+from fakes.federation import MemoryNodes, tap_on
 from federation.resumed_world import CIRCUIT, ELIGIBLE, LINEAR, cut_at, finished, several_chunks
 from structlog.testing import capture_logs
 
 from veilmatch_coordinator.errors import NodeFailedError
+from veilmatch_coordinator.office import Office
+from veilmatch_coordinator.queue import Limits
 from veilmatch_evidence.package import PackageWriter
 from veilmatch_evidence.replay import replay
 from veilmatch_transport.errors import StoreFailedError
@@ -81,6 +85,58 @@ def test_a_complete_job_without_a_partys_records_has_ended_for_auditors(federati
     assert job.status == "ended"
     assert list(federation.evidence.glob("aid/*/report.json"))
     assert not list(federation.evidence.glob("aid/*/logs/police.jsonl"))
+
+
+def test_who_is_stopped_while_it_closes_jobs_leaves_their_evidence_to_its_next_life(federation):
+    with federation.tapped(
+        tap_on("conclude", lambda _: federation.network.away.update({"housing", "police"}))
+    ):
+        federation.run(LINEAR)
+    before = MemoryNodes(federation.nodes)
+    before.tap = tap_on("close", lambda _: [], node="police")  # frozen: it takes the call and says nothing
+    office = Office(
+        identity=federation.identity,
+        directory=federation.directory,
+        store=federation.store,
+        nodes=before,
+        executor=None,
+        evidence=federation.evidence,
+        log=federation.log,
+        limits=Limits(1, 5, timedelta(seconds=1), timedelta(days=1), timedelta(days=1)),
+    )
+    stopping = threading.Event()
+    office.start(stopping)
+    deadline = time.monotonic() + 5
+    while not (before.sent("done", node="housing") and before.sent("close", node="police")):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    stopping.set()
+    stopped = time.monotonic()
+    office.stop()
+    assert time.monotonic() - stopped < 3
+    before.wait()
+    [unfinished] = federation.evidence.with_name("evidence.unfinished").iterdir()
+    assert {each.name for each in unfinished.glob("logs/*")} == {"tax.jsonl"}
+    federation.network.away.clear()
+    close_again(federation)
+    finished(federation)
+
+
+def test_nobody_goes_on_at_the_evidence_of_an_office_that_has_stopped(federation, monkeypatch):
+    with federation.tapped(tap_on("conclude", lambda _: federation.network.away.add("police"))):
+        federation.run(LINEAR)
+    federation.network.away.clear()
+    closing, resumed = federation.jobs.closing, []
+    resume = PackageWriter.resume.__func__
+    monkeypatch.setattr(
+        PackageWriter, "resume", classmethod(lambda *given: resumed.append(1) or resume(*given))
+    )
+    # The wait for it is over, too, when the node answers at last.
+    with federation.tapped(tap_on("close", lambda _: closing.stop(0))):
+        close_again(federation)
+    assert federation.network.sent("done", node="police")
+    assert not resumed
+    assert federation.store.unfinished()
 
 
 @pytest.mark.parametrize("name", ["B/0-3.bin", "product/0-3.bin"])

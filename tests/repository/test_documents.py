@@ -206,3 +206,21 @@ def test_every_test_that_a_document_names_exists():
         for folder, test in re.findall(r"`(?:tests/)?(\w+/)?((?:test|bench)_\w+\.py)", read(name)):
             assert test in have, f"{name}: {test}"
             assert folder in have[test], f"{name}: {folder}{test}"
+
+
+def functions(test: str) -> set[str]:
+    """The tests that a file holds."""
+    return set(re.findall(r"^ *def (\w+)\(", read(test), re.MULTILINE))
+
+
+def test_every_function_that_a_document_names_is_in_its_file():
+    have = {Path(test).name: test for test in files() if Path(test).name.startswith("test_")}
+    seen = 0
+    for name in documents():
+        test = ""  # `::name` alone is of the file that was named before
+        for file, function in re.findall(r"`(?:[\w/]*/)?(test_\w+\.py)?(?:::(test_\w+))?`", read(name)):
+            test = file or test
+            if function:
+                assert function in functions(have[test]), f"{name}: {test}::{function}"
+                seen += 1
+    assert seen > 100

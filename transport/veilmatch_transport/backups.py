@@ -18,14 +18,11 @@ from sqlalchemy import URL
 
 from veilmatch_transport.settings import SettingsError, read_file
 from veilmatch_transport.stores import Schema, shared_engine, sqlite
-from veilmatch_transport.stores.sqlite import sync_folder
+from veilmatch_transport.stores.sqlite import to_disk
 
 _STORE, _LOG, _ABOUT = "store.sqlite", "log", "backup.json"
-_BESIDE = (
-    "-wal",
-    "-shm",
-    "-journal",
-)  # what SQLite has beside a file, and takes up with whatever file has the name
+# What SQLite has beside a file, and takes up with whatever file has the name.
+_BESIDE = ("-wal", "-shm", "-journal")
 
 
 class About(BaseModel):
@@ -149,7 +146,7 @@ def _begun(log: Path, earlier: Path | None, *, lost: bool) -> Iterator[Path]:
 def _put(place: Path, to: Path) -> None:
     """Give a file its name, on the disk, before anything else is done."""
     place.rename(to)
-    sync_folder(to)
+    to_disk(to.parent)
 
 
 def _beside(store: Path) -> list[Path]:

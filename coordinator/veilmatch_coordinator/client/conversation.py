@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
+from weakref import WeakSet
 
 import grpc
 import structlog
@@ -25,9 +26,8 @@ _log = structlog.get_logger(__name__)
 
 _ATTACHED_WITHIN = 15.0  # seconds that a node has to dial in before work for it fails: a restart takes less
 _CLOSED_WITHIN = 2.0  # the same where a job is over: it need not wait for a node that is gone
-_LOG_BYTES = (
-    64 << 20
-)  # what a node may have recorded of one job, and withheld of others meanwhile: 100,000 records
+# What a node may have recorded of one job, and withheld of others meanwhile: 100,000 records.
+_LOG_BYTES = 64 << 20
 _END_SECONDS = 10.0  # that a node has to end a stream after its task is done
 
 
@@ -57,10 +57,27 @@ class Nodes:
         self._attached = attached
         self._channels: dict[str, grpc.Channel] = {}
         self._opening = threading.Lock()
+        self._conversations: WeakSet[Conversation] = WeakSet()
+        self._broken = False
+        self._changing = threading.Lock()
 
     def conversation(self) -> "Conversation":
         """Begin a set of work streams that end together."""
-        return Conversation(self, self._metrics.streamed)
+        conversation = Conversation(self, self._metrics.streamed)
+        with self._changing:
+            self._conversations.add(conversation)
+            broken = self._broken
+        if broken:
+            conversation.abort()
+        return conversation
+
+    def break_off(self) -> None:
+        """Break all conversations off, also those that are begun later: whoever waits for a node is woken."""
+        with self._changing:
+            self._broken = True
+            begun = list(self._conversations)
+        for conversation in begun:
+            conversation.abort()
 
     def open(self, name: str, *, within: float = _ATTACHED_WITHIN) -> Stream:
         """Open a work stream to a node, dialling it or asking it to dial, which it can for ``within`` seconds."""

@@ -1,20 +1,27 @@
 """A work stream whose failures name the node, with the node's own public line."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Protocol
 
 from veilmatch_coordinator.errors import ApprovalNeededError, NodeFailedError, NodeLostError
-from veilmatch_transport import Code, PeerError, PeerUnavailableError, StreamEnded, WorkStream, limits
+from veilmatch_transport import (
+    Code,
+    PeerError,
+    PeerTimeoutError,
+    PeerUnavailableError,
+    StreamEnded,
+    WorkStream,
+    limits,
+)
 from veilmatch_transport.errors import one_line
 from veilmatch_wire.v1 import node_pb2
 
 Stream = WorkStream[node_pb2.CoordinatorMessage, node_pb2.NodeMessage]
 
 _EXIT_CODES = {Code.POLICY_REFUSED: 3, Code.DATA_REFUSED: 4}  # of the command that asked (policies.md)
-_MAY_HEAL = frozenset(
-    {Code.MACHINE_FAILED, Code.STOPPING}
-)  # a disk that is full, a database that is away, a restart
+# A disk that is full, a database that is away, a restart.
+_MAY_HEAL = frozenset({Code.MACHINE_FAILED, Code.STOPPING})
 _LAST = frozenset({"done", "refused"})  # after these a task's stream has nothing more to say
 
 
@@ -42,9 +49,18 @@ class Line:
             self.receive()
 
     def send_unless_ended(self, message: node_pb2.CoordinatorMessage) -> None:
-        """Send a message; where the node has ended the task, the thread that receives finds out why."""
-        with named(), suppress(StreamEnded):
-            self._stream.send(message)
+        """Send a message; where the stream is over, ended or lost, the thread that receives finds out why.
+
+        What the node said last may still wait there: a refusal explains a lost line, not the reverse.  Raises
+        NodeLostError where the stream stands and the node takes nothing.
+        """
+        with named():
+            try:
+                self._stream.send(message)
+            except PeerTimeoutError:
+                raise
+            except (StreamEnded, PeerError):
+                return
 
     def break_off(self) -> None:
         """End the stream at once."""

@@ -9,9 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = (
-    16 * 1024
-)  # of a request's body: the longest form is a reason of 1,000 characters, percent-encoded
+# Of a request's body: the longest form is a reason of 1,000 characters, percent-encoded.
+MOST_BYTES = 16 * 1024
 FORM = "application/x-www-form-urlencoded"
 
 _POLICY = (

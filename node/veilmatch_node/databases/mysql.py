@@ -18,9 +18,10 @@ from pymysql.constants import FIELD_TYPE
 from pymysql.converters import encoders
 from pymysql.cursors import SSCursor
 
+from veilmatch_node.cells import BATCH_ROWS
 from veilmatch_node.databases import refusals
 from veilmatch_node.databases.mysql_url import UrlError, connect_arguments
-from veilmatch_node.databases.query import BATCH_ROWS, Family, TableQuery
+from veilmatch_node.databases.query import Family, TableQuery
 from veilmatch_node.databases.settings import Database
 from veilmatch_node.errors import DataError, ExpressionError
 

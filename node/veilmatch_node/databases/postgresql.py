@@ -14,8 +14,9 @@ from adbc_driver_manager import Error
 from adbc_driver_manager.dbapi import Connection, Cursor
 from adbc_driver_postgresql import StatementOptions, dbapi
 
+from veilmatch_node.cells import BATCH_ROWS
 from veilmatch_node.databases import refusals
-from veilmatch_node.databases.query import BATCH_ROWS, Family, TableQuery
+from veilmatch_node.databases.query import Family, TableQuery
 from veilmatch_node.databases.settings import Database
 from veilmatch_node.errors import DataError, ExpressionError
 

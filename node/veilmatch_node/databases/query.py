@@ -11,8 +11,6 @@ from veilmatch_policy.errors import CatalogError
 # What a database's own type is, as far as a cell's text depends on it.
 Family = Literal["text", "integer", "decimal", "boolean", "date", "time", "float", "binary"]
 
-BATCH_ROWS = 65_536  # of text that is in memory at once
-
 # Which families can be read as a declared type; text can be read as any.
 _READABLE: Mapping[str, frozenset[Family]] = {
     "text": frozenset({"text", "integer", "decimal", "boolean", "date", "time"}),

@@ -32,7 +32,7 @@ class VaultStore:
         with self._engine.begin() as connection:
             yield connection
 
-    # Settings: the directory's version, keys that this node drew, outputs that it keeps.
+    # Settings: the directory's version, keys that this node drew.
 
     def setting(self, name: str) -> bytes | None:
         """Return a setting, or None where it was never set."""

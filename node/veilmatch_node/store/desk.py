@@ -31,8 +31,8 @@ from sqlalchemy.exc import IntegrityError
 
 from veilmatch_node.errors import ApprovalSpentError, BudgetSpentError, JobRefusedError, RuleError
 from veilmatch_node.store.base import metadata, sortable
+from veilmatch_node.store.desk_requests import DeskRequests
 from veilmatch_node.store.linkage import epochs
-from veilmatch_node.store.requests import RequestState
 from veilmatch_policy.approvals import SignedDecision
 from veilmatch_policy.budgets import Cost
 from veilmatch_transport import insert_once
@@ -54,9 +54,8 @@ _decisions = Table(
     "desk_decisions",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
-    Column(
-        "decided", String, nullable=False
-    ),  # sorts by time: what was signed last holds, however it came here
+    # Sorts by time: what was signed last holds, however it came here.
+    Column("decided", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("policy", String, nullable=False),
     Column("request", LargeBinary, nullable=False),
@@ -70,9 +69,8 @@ _uses = Table(
     Column("approval", LargeBinary, primary_key=True),
     Column("manifest_sha256", LargeBinary, primary_key=True),
 )
-_Units = BigInteger().with_variant(
-    Integer, "sqlite"
-)  # millionths of epsilon pass 32 bits; in SQLite no integer is that short
+# Millionths of epsilon pass 32 bits; in SQLite no integer is that short.
+_Units = BigInteger().with_variant(Integer, "sqlite")
 _debits = Table(
     "desk_debits",
     metadata,
@@ -126,7 +124,7 @@ class Debited:
     costs: tuple[Cost, ...]
 
 
-class DeskStore(RequestState):
+class DeskStore(DeskRequests):
     """The desk's tables.  Every method is one transaction."""
 
     # Decisions.

@@ -10,7 +10,7 @@ from veilmatch_node.store.base import metadata
 from veilmatch_transport import forget_erased
 
 # Every locked column, with the place that its values are bound to (veilmatch_crypto.Vault).
-_LOCKED: tuple[tuple[str, str, Callable[[Row[Any]], tuple[str | bytes, ...]]], ...] = (
+_LOCKED: tuple[tuple[str, str, Callable[[Row[Any]], tuple[str | bytes | int, ...]]], ...] = (
     ("settings", "value", lambda row: ("settings", row.name)),
     ("epochs", "people", lambda row: ("epochs", row.context)),
     ("linked", "tags", lambda row: ("linked", row.context)),

@@ -16,9 +16,8 @@ from veilmatch_transport.stores import sqlite
 FIRST = "0001"
 
 _log = structlog.get_logger(__name__)
-_mark = Table(
-    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
-)  # alembic's own
+# Alembic's own.
+_mark = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 
 
 @dataclass(frozen=True)

@@ -81,16 +81,16 @@ def copy(engine: Engine, to: Path) -> None:
     finally:
         connection.close()
     unfinished.replace(to)
-    sync_folder(to)
+    to_disk(to.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Return when the name that a file was given is on disk."""
-    folder = os.open(path.parent, os.O_RDONLY)
+def to_disk(path: Path) -> None:
+    """Have a file, or the names of those in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _engine(path: Path) -> Engine:

@@ -298,7 +298,7 @@ class EpochKeyConfirmation(_message.Message):
     name: _builtins.str
     """The node."""
     digest: _builtins.bytes
-    """SHA-256 over ("veilmatch/1/epoch", keys), 32 bytes."""
+    """SHA-256 over ("veilmatch/2/epoch", the epoch's secret), 32 bytes."""
     signature: _builtins.bytes
     """Ed25519 by the node over (epoch, digest), 64 bytes."""
     def __init__(

@@ -48,7 +48,7 @@ class StoredRequest:
     rule: str
 
 
-class RequestState:
+class DeskRequests:
     """The part of the desk's store that requests use.  Every method is one transaction."""
 
     def __init__(self, engine: Engine) -> None:
