@@ -1,6 +1,8 @@
 """Operating-system processes of a local federation: one a member, started and stopped together."""
 
+import ctypes
 import os
+import signal
 import socket
 import sys
 import time
@@ -16,6 +18,7 @@ from veilmatch.main import main
 
 _STOP_SECONDS = 10.0  # the services' own grace period and a little
 _LOOPBACK = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _REFUSALS = frozenset(
     {2, 3, 4, 5}
 )  # exit codes that come with a line that says what to do (docs/exit-codes.md)
@@ -23,7 +26,8 @@ _REFUSALS = frozenset(
 
 # One process imports what members work with, once, and does nothing else: members are its forks, each ready at
 # once where a new interpreter takes two seconds of processor time.  (A fork of *this* process would copy the
-# locks of gRPC's threads in whatever state.)
+# locks of gRPC's threads in whatever state.  The one thread beside the server's own is of Arrow's jemalloc, which
+# prepares its locks for forks by pthread_atfork.)
 _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(["veilmatch_node.serve", "veilmatch_coordinator.serve", __name__])
 
@@ -62,8 +66,9 @@ class Members:
             process = _FORKS.Process(target=_member, args=(command, log, dict(os.environ)))
             try:
                 process.start()
-            except OSError as error:  # the fork server's socket is below TMPDIR, and a socket's path is short
-                why = error.strerror or error
+            # The fork server's socket is below TMPDIR, and a socket's path is short; EOFError where it was killed.
+            except (OSError, EOFError) as error:
+                why = getattr(error, "strerror", None) or "the process that starts the others has ended"
                 raise ProcessError(
                     f"{name}: its process does not start ({why}); free memory, or shorten TMPDIR"
                 ) from error
@@ -80,19 +85,25 @@ class Members:
                 raise ProcessError(f"{name}: {why}")
 
     def stop(self) -> None:
-        """Ask all to stop, wait, and kill what is left."""
-        for process in self.running.values():
-            process.terminate()
-        deadline = time.monotonic() + _STOP_SECONDS
-        for process in self.running.values():
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.exitcode is None:
+        """Ask all to stop, wait, and kill what is left, also where the wait is interrupted."""
+        try:
+            for process in self.running.values():
+                process.terminate()
+            deadline = time.monotonic() + _STOP_SECONDS
+            for process in self.running.values():
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            left = [process for process in self.running.values() if process.exitcode is None]
+            for process in left:
                 process.kill()
+            for process in left:
                 process.join()
 
 
 def _member(command: list[str], log: Path, environment: Mapping[str, str]) -> None:
     """Be one member, in a process of its own: the command line `veilmatch ROLE serve`."""
+    # Without the fork server nobody could stop it: it tells us no process's end, and `terminate` does nothing then.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

@@ -1,4 +1,7 @@
-"""How long a job waits for a node whose line was lost (protocol.md, 4.7: what comes again are the same bytes)."""
+"""How long a job waits for a node whose line was lost (protocol.md, 4.7: what comes again are the same bytes).
+
+And as long for the coordinator's own workers, where these are a cluster.
+"""
 
 import time
 
@@ -6,6 +9,7 @@ import structlog
 
 from veilmatch_coordinator.client import Conversation
 from veilmatch_coordinator.errors import NodeLostError
+from veilmatch_transport import WorkersError
 
 _log = structlog.get_logger(__name__)
 
@@ -37,14 +41,14 @@ class Patience:
         self._lost = None
         self._pause = _FIRST
 
-    def wait(self, error: NodeLostError) -> None:
+    def wait(self, error: NodeLostError | WorkersError) -> None:
         """Wait before the next try; raises ``error``, which ended the last one, where there is to be none."""
         self._again += self._heard
         self._heard = False
         now = time.monotonic()
         if self._lost is None:
             self._lost = now
-            _log.warning("waiting for a node", reason=str(error), seconds=self._seconds)
+            _log.warning("waiting for what was lost", reason=str(error), seconds=self._seconds)
         given_up = now - self._lost >= self._seconds or self._again > _MOST
         if given_up or self._conversation.broken_within(self._pause):
             raise error

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,14 @@ from veilmatch_coordinator.patience import Patience
 from veilmatch_coordinator.products import Products
 from veilmatch_coordinator.slots import VALUE_BYTES, check_claims
 from veilmatch_coordinator.store import CoordinatorStore, StoredChunk, StoredEpoch
-from veilmatch_crypto import IdentityKey, Pool, SignatureRefusedError, verify
+from veilmatch_crypto import IdentityKey, Pool, SignatureRefusedError, at_once, verify
 from veilmatch_policy.directory import Directory
 from veilmatch_policy.manifest import Manifest, signed_combined, signed_contribution
+from veilmatch_transport import WorkersError
 
+_T = TypeVar("_T")
+
+_Begin = Callable[[], Future[Combined]]
 _UNDER_WAY = 8  # chunks in combination, at least: workers have work, memory stays bounded
 
 
@@ -278,30 +283,33 @@ class Pipeline:
     def _combine(self) -> None:
         combiner = self._combiner
         # Each worker makes its part of the coordinator's ciphertexts, and sizes its table for that.
-        at_once = self._executor.at_once
-        expected = -(-combiner.ciphertexts // at_once)
-        most = max(_UNDER_WAY, 2 * at_once)
-        under_way: deque[tuple[Place, Future[Combined]]] = deque()
+        workers = self._with_workers(partial(at_once, self._executor))
+        expected = -(-combiner.ciphertexts // workers)
+        most = max(_UNDER_WAY, 2 * workers)
+        under_way: deque[tuple[Place, _Begin, Future[Combined]]] = deque()
         try:
             for place, contributions in self._gathering.complete():
                 started = time.monotonic()
                 words = combiner.own_words(*place)
-                future = self._executor.submit(combine, combiner.key, contributions, words, expected)
-                under_way.append((place, future))
+                begin = partial(self._executor.submit, combine, combiner.key, contributions, words, expected)
+                under_way.append((place, begin, self._with_workers(begin)))
                 self.seconds["combine"] += time.monotonic() - started
-                while under_way and (len(under_way) == most or under_way[0][1].done()):
+                while under_way and (len(under_way) == most or under_way[0][-1].done()):
                     self._keep(*under_way.popleft())
             while under_way:
                 self._keep(*under_way.popleft())
         finally:
-            for _, future in under_way:
+            for _, _, future in under_way:
                 future.cancel()
 
-    def _keep(self, place: Place, future: Future[Combined]) -> None:
+    def _keep(self, place: Place, begin: _Begin, first: Future[Combined]) -> None:
         digest = self._manifest.digest
         outcome, chunk = place
         started = time.monotonic()
-        combined = future.result()
+        try:
+            combined = first.result()
+        except WorkersError:  # nothing of it was kept or sent: a new one takes its place
+            combined = self._with_workers(lambda: begin().result())
         with self._admitting:
             self._combiner.admit_own(combined)
             statement = signed_combined(digest, outcome, chunk, combined.blank, combined.product)
@@ -311,6 +319,15 @@ class Pipeline:
         # 4.7: on disk before it leaves.
         self._products.put(StoredChunk(combined.blank, combined.product))
         self.seconds["combine"] += time.monotonic() - started
+
+    def _with_workers(self, call: Callable[[], _T]) -> _T:
+        """Do what needs workers; where they are lost, again, for as long as a node would be waited for."""
+        patience = self._patience()
+        while True:
+            try:
+                return call()
+            except WorkersError as error:
+                patience.wait(error)
 
 
 def _slots(bitmap: bytes, padded: int) -> NDArray[np.bool_]:

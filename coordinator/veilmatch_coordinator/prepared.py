@@ -12,6 +12,7 @@ from veilmatch_policy.directory import Directory
 from veilmatch_transport import (
     SettingsError,
     TlsIdentity,
+    check_workers,
     load_settings,
     read_directory,
     read_passphrase,
@@ -43,6 +44,7 @@ def prepare(path: Path, *, oldest: int = 1) -> Prepared:
         raise SettingsError(f"{config.evidence}: is a disk of its own; name a folder on it as evidence")
     unlock = read_passphrase(config.keys.unlock, path.parent)
     tls = read_tls(config.tls, unlock)
+    check_workers(config.workers, config.tls)
     directory = read_directory(config.federation, oldest=oldest)
     require_member(directory, config.name, "coordinator", tls)
     identity = IdentityKey.from_bytes(read_secret(config.keys.identity, "identity", unlock))

@@ -18,7 +18,7 @@ from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_evidence.actions import ServiceStarted
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_policy.directory import Directory, open_directory
-from veilmatch_transport import RoleGate, Server, make_workers, status
+from veilmatch_transport import RoleGate, Server, checks_of, make_workers, status
 from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 from veilmatch_transport.logs import writing
 from veilmatch_transport.metrics import Metrics
@@ -32,7 +32,7 @@ def serve(path: Path) -> None:
     """Run the coordinator that a configuration file describes; returns when it was told to stop.
 
     On SIGHUP it begins anew with what its files say then, once no job or linkage runs.  Raises SettingsError,
-    DirectoryError, CredentialError, WorkersError, ListenError or LogError before anything is served, and
+    DirectoryError, CredentialError, ListenError or LogError before anything is served, and
     LogError when the log can no longer be written.
     """
 
@@ -52,7 +52,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
         stack.callback(store.close)
         store.measure(metrics.stored)
         _require_newest(directory, store)
-        executor = stack.enter_context(make_workers(config.workers, config.tls))
+        executor = stack.enter_context(make_workers(config.workers))
         log = EvidenceLog(
             config.log, config.name, prepared.identity, on_failure=broken.set, on_record=metrics.recorded
         )
@@ -118,6 +118,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
                 for name in directory.nodes
                 if not directory.member(name).address
             },
+            more=checks_of(executor),
         )
         metrics.attached(attachments.count)
         stack.enter_context(overseen(seen, metrics, config.metrics, server.tell_health))

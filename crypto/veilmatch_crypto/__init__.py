@@ -68,11 +68,11 @@ from veilmatch_crypto.oprf import BlindingState, OprfKey, blind
 from veilmatch_crypto.ordering import ascending
 from veilmatch_crypto.packing import MAX_CONTRIBUTIONS, Layout
 from veilmatch_crypto.paillier import KEY_BITS, PrivateKey, PublicKey, generate
-from veilmatch_crypto.pool import Pool, make_executor
+from veilmatch_crypto.pool import Pool, at_once, make_executor
 from veilmatch_crypto.prg import permutation, words40
 from veilmatch_crypto.sealing import Address, Sealed, open_sealed, seal
 from veilmatch_crypto.seeds import circuit_key, draw_seed, open_seed, seal_seed
-from veilmatch_crypto.threads import WorkerThreads
+from veilmatch_crypto.threads import WorkerThreads, all_processors
 from veilmatch_crypto.translation import (
     CoordinatorTranslation,
     DealerTranslation,
@@ -146,11 +146,13 @@ __all__ = [
     "Wires",
     "WorkerThreads",
     "all_of",
+    "all_processors",
     "amount_words",
     "answer_words",
     "any_of",
     "ascending",
     "at_least",
+    "at_once",
     "blind",
     "choose_window",
     "circuit_key",

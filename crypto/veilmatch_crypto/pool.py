@@ -1,30 +1,35 @@
 """Where chunks are worked on: in this process, or in worker processes.
 
-Both are ``concurrent.futures`` executors, so a cluster's client takes their place (veilmatch_transport.cluster).
+Every pool is an executor of ``concurrent.futures``, and any of these is a pool: the standard library's, a
+cluster's client (veilmatch_transport.cluster), or one of those below.
 """
 
+import os
 import threading
-from abc import abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeAlias, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_TRIES: Final = 4  # of a call whose worker dies: it may be the call that kills it
 
-class Pool(Executor):
-    """An executor that says how much work it can have in hand."""
-
-    @property
-    @abstractmethod
-    def at_once(self) -> int:
-        """How many calls run side by side, at least 1: who submits chunks keeps a few times as many under way."""
+Pool: TypeAlias = Executor
 
 
-class InlineExecutor(Pool):
+def at_once(pool: Pool) -> int:
+    """How many calls a pool runs side by side: its own ``at_once``, or one for each processor of this machine.
+
+    Who submits chunks keeps a few times as many under way.
+    """
+    return getattr(pool, "at_once", None) or os.cpu_count() or 1
+
+
+class InlineExecutor(Executor):
     """Runs each call when it is submitted, in the caller's thread."""
 
     at_once = 1
@@ -39,38 +44,46 @@ class InlineExecutor(Pool):
         return future
 
 
-class WorkerProcesses(Pool):
-    """A pool of spawned processes that outlives the death of its workers.
+class WorkerProcesses(Executor):
+    """A pool of spawned processes; what a killed worker had in hand is done again.
 
-    What a killed worker had in hand fails with BrokenProcessPool; the next call gets new workers.
+    Randomness is drawn within a call, so what is done again is a new call, and nobody saw the one that was lost.
+    A call whose workers die four times fails with BrokenProcessPool.
     Workers are spawned: a fork would copy gRPC's threads' locks in whatever state.
     """
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.at_once = workers
         self._pool = self._start()
         self._replacing = threading.Lock()
-
-    @property
-    def at_once(self) -> int:
-        """The number of processes."""
-        return self._workers
+        # Each carries one call to the workers, and again; one call more than there are workers waits for the first.
+        self._carriers = ThreadPoolExecutor(workers + 1, thread_name_prefix="carrier")
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Run ``fn`` in a worker."""
-        with self._replacing:
-            try:
-                return self._pool.submit(fn, *args, **kwargs)
-            except BrokenProcessPool:
-                self._pool = self._start()
-                return self._pool.submit(fn, *args, **kwargs)
+        return self._carriers.submit(self._carry, partial(fn, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers."""
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        """End the workers once they have done what was submitted; without ``wait`` they end when that is done."""
+        self._carriers.shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            self._pool.shutdown()
+
+    def _carry(self, call: Callable[[], _T]) -> _T:
+        for left in reversed(range(_TRIES)):
+            pool = self._pool
+            try:
+                return pool.submit(call).result()
+            except BrokenProcessPool:
+                if not left:
+                    raise
+                with self._replacing:
+                    if self._pool is pool:
+                        self._pool = self._start()
+        raise AssertionError
 
     def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+        return ProcessPoolExecutor(self.at_once, mp_context=get_context("spawn"))
 
 
 def make_executor(workers: int) -> Pool:

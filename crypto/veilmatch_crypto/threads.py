@@ -1,32 +1,26 @@
 """Threads that share the work of one call, where a library lets go of the interpreter's lock meanwhile."""
 
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-from veilmatch_crypto.pool import Pool
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+from veilmatch_crypto.pool import InlineExecutor, Pool
 
 
-class WorkerThreads(Pool):
+class WorkerThreads(ThreadPoolExecutor):
     """A pool of threads of this process, by default one for each of its processors; they start when work comes."""
 
     def __init__(self, count: int | None = None) -> None:
-        self._count = count or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="worker")
+        self.at_once = count or os.cpu_count() or 1
+        super().__init__(self.at_once, thread_name_prefix="worker")
 
-    @property
-    def at_once(self) -> int:
-        """The number of threads."""
-        return self._count
 
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Run ``fn`` in a thread."""
-        return self._pool.submit(fn, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads."""
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+@contextmanager
+def all_processors(pool: Pool) -> Iterator[Pool]:
+    """The pool itself; in the place of this process alone, threads of it, which end with the context."""
+    if isinstance(pool, InlineExecutor):
+        with WorkerThreads() as threads:
+            yield threads
+    else:
+        yield pool

@@ -17,6 +17,7 @@ from veilmatch_crypto import (
     Pool,
     Sealed,
     SealError,
+    at_once,
     encrypt_chunk,
     open_seed,
 )
@@ -113,8 +114,8 @@ class NodeJobs:
         )
 
         # Each worker makes its part of them, and sizes its table for that.
-        at_once = self._executor.at_once
-        expected = -(-contributor.expected // at_once)
+        workers = at_once(self._executor)
+        expected = -(-contributor.expected // workers)
 
         def encrypting() -> Iterator[tuple[tuple[int, int, StoredChunk | None], Future[bytes]]]:
             for outcome, chunk in contributor.places()[have:]:
@@ -127,7 +128,7 @@ class NodeJobs:
                     call.set_result(made.ciphertexts)
                 yield (outcome, chunk, made), call
 
-        for (outcome, chunk, made), ciphertexts in in_order(encrypting(), at_once):
+        for (outcome, chunk, made), ciphertexts in in_order(encrypting(), workers):
             self.require_still(manifest)
             with turn.step():
                 kept = made or self._keep(manifest, outcome, chunk, ciphertexts)

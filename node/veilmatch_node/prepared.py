@@ -15,6 +15,7 @@ from veilmatch_policy.directory import Directory
 from veilmatch_transport import (
     SettingsError,
     TlsIdentity,
+    check_workers,
     load_settings,
     read_directory,
     read_passphrase,
@@ -44,6 +45,7 @@ def prepare(path: Path, *, oldest: int = 1) -> Prepared:
     config = load_settings(path, NodeConfig)
     unlock = read_passphrase(config.keys.unlock, path.parent)
     tls = read_tls(config.tls, unlock)
+    check_workers(config.workers, config.tls)
     catalog = load_catalog(config.data.folder / "catalog.yaml")
     if catalog.department != config.name:
         raise SettingsError(

@@ -29,7 +29,7 @@ from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.directory import Directory, open_directory
-from veilmatch_transport import RoleGate, Server, SettingsError, make_workers, reason_of, status
+from veilmatch_transport import RoleGate, Server, SettingsError, checks_of, make_workers, reason_of, status
 from veilmatch_transport.lifetime import Anew, End, Lifetime, live
 from veilmatch_transport.logs import writing
 from veilmatch_transport.metrics import Metrics
@@ -45,7 +45,7 @@ def serve(path: Path) -> None:
     """Run the node that a configuration file describes; returns when it was told to stop.
 
     On SIGHUP it begins anew with what its files say then, once no task runs.  Raises SettingsError,
-    DirectoryError, CredentialError, WorkersError, ListenError, LogError or PolicyError (a catalog that is refused)
+    DirectoryError, CredentialError, ListenError, LogError or PolicyError (a catalog that is refused)
     before anything is served, and LogError when the log can no longer be written.
     """
 
@@ -65,7 +65,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
         stack.callback(store.close)
         store.measure(metrics.stored)
         _require_newest(directory, store)
-        executor = stack.enter_context(make_workers(config.workers, config.tls))
+        executor = stack.enter_context(make_workers(config.workers))
         log = EvidenceLog(
             config.log, config.name, keys.identity, on_failure=broken.set, on_record=metrics.recorded
         )
@@ -117,7 +117,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             config.name, keys=keys, directory=directory, store=store, data=data, modes=config.linkage
         )
         tasks = Tasks(
-            LinkageTasks(directory, linkage, log, reports=config.reports),
+            LinkageTasks(directory, linkage, executor, log, reports=config.reports),
             JobTasks(directory, jobs, executor, reports=config.reports, results=config.results),
             log,
             metrics,
@@ -144,6 +144,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             log=config.log,
             require_writable=log.require_writable,
             asked={coordinator: address},
+            more=checks_of(executor),
         )
         if config.listen is not None:
             gate = RoleGate(directory.federation, directory, ROLES | status.ROLES)
@@ -157,7 +158,7 @@ def _serve(prepared: Prepared, lifetime: Lifetime, anew: Anew[Prepared]) -> End:
             end = server.serve_until(lifetime, broken, again=anew, idle=tasks.idle)
         else:
             attachment = Attachment(coordinator, address, tls, tasks)
-            seen = replace(seen, more={"attachment": attachment.look})
+            seen = replace(seen, more={**seen.more, "attachment": attachment.look})
             stack.enter_context(overseen(seen, metrics, config.metrics))
             # Not before: with a directory that it could not begin with, it could not go on with the one that it had.
             store.set_directory_version(directory.version)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -121,11 +122,12 @@ def test_blind_evaluate_finalize_is_the_function(inputs):
     assert [row.tobytes() for row in outputs] == [prf(key, data) for data in inputs]
 
 
-@pytest.mark.parametrize("count", [0, 1, 64, 150])
-def test_a_batch_in_threads_is_the_batch_in_one(count):
-    """Parts of at least 64 elements, in their order."""
+@pytest.mark.parametrize("kind", [WorkerThreads, ThreadPoolExecutor])
+@pytest.mark.parametrize("count", [0, 1, 256, 600])
+def test_a_batch_in_threads_is_the_batch_in_one(count, kind):
+    """Parts of at least 256 elements, in their order."""
     key, inputs = OprfKey.generate(), [b"opaque\0%d" % number for number in range(count)]
-    with WorkerThreads(2) as pool:
+    with kind(2) as pool:
         state, elements = blind(inputs, pool)
         evaluated = key.evaluate(elements, pool)
         outputs = state.finalize(evaluated, pool)
@@ -135,7 +137,7 @@ def test_a_batch_in_threads_is_the_batch_in_one(count):
 
 
 def test_a_bad_element_in_any_thread_is_refused():
-    state, elements = blind([b"%d" % number for number in range(150)])
+    state, elements = blind([b"%d" % number for number in range(600)])
     bad = elements[:-32] + bytes(32)
     with WorkerThreads(2) as pool:
         for refused in (OprfKey.generate().evaluate, state.finalize):

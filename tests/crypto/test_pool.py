@@ -1,9 +1,9 @@
-"""Both executors behave alike: results, failures with their notes, and keys across the boundary."""
+"""All executors behave alike: results, failures with their notes, and keys across the boundary."""
 
 import os
 import signal
 import time
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
@@ -12,12 +12,14 @@ from paillier_world import small_key
 
 from veilmatch_crypto.ciphertexts import encrypt_chunk, multiply_chunks, open_chunk
 from veilmatch_crypto.errors import CiphertextError
-from veilmatch_crypto.pool import InlineExecutor, make_executor
+from veilmatch_crypto.pool import InlineExecutor, at_once, make_executor
+from veilmatch_crypto.threads import all_processors
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[1, 2, None])
 def executor(request: pytest.FixtureRequest):
-    with make_executor(request.param) as pool:
+    """Of this process, of two others, and of the standard library."""
+    with make_executor(request.param) if request.param else ThreadPoolExecutor(2) as pool:
         yield pool
 
 
@@ -50,17 +52,45 @@ def test_one_worker_is_this_process_and_more_are_spawned() -> None:
         assert pool.submit(_set_there).result() == []
 
 
-def _until_it_is_noticed(pool: Executor) -> None:
-    for _ in range(100):
-        pool.submit(time.sleep, 0.05).result()
+def _numbered(number: int) -> tuple[int, int]:
+    time.sleep(0.01)
+    return number, os.getpid()
 
 
-def test_a_pool_outlives_its_killed_workers() -> None:
+def test_what_a_killed_worker_had_in_hand_is_done_again() -> None:
     with make_executor(2) as pool:
-        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        first = pool.submit(os.getpid).result()
+        calls = [pool.submit(_numbered, number) for number in range(20)]
+        os.kill(first, signal.SIGKILL)
+        results = [each.result() for each in calls]
+        assert [number for number, _ in results] == list(range(20))
+        assert results[-1][1] != first
+
+
+def test_a_call_that_kills_its_workers_fails_and_the_pool_goes_on() -> None:
+    with make_executor(2) as pool:
         with pytest.raises(BrokenProcessPool):
-            _until_it_is_noticed(pool)
+            pool.submit(os.abort).result()
         assert pool.submit(os.getpid).result() != os.getpid()
+
+
+def test_nothing_is_taken_after_the_end_and_what_was_taken_is_done() -> None:
+    for wait in (True, False):
+        pool = make_executor(2)
+        taken = [pool.submit(abs, -number) for number in range(5)]
+        pool.shutdown(wait)
+        assert [each.result() for each in taken] == list(range(5))
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            pool.submit(abs, 1)
+
+
+def test_a_plain_executor_has_as_many_at_once_as_there_are_processors() -> None:
+    with ThreadPoolExecutor(3) as pool:
+        assert at_once(pool) == os.cpu_count()
+    assert at_once(InlineExecutor()) == 1
+    with all_processors(InlineExecutor()) as threads, all_processors(pool) as same:
+        assert at_once(threads) == os.cpu_count()
+        assert same is pool
 
 
 def test_what_is_submitted_inline_runs_at_once() -> None:

@@ -1,4 +1,7 @@
-"""A dask cluster of real processes over TLS, as docs/scaling.md has an office start it."""
+"""A dask cluster of real processes over TLS, as docs/scaling.md has an office start it, but for the nannies.
+
+A nanny starts its worker again under another process number, which tests that kill workers have to know.
+"""
 
 import os
 import shutil
@@ -10,14 +13,17 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import Security
-
+from veilmatch_crypto import LOOPBACK, Validity, issue, make_root
 from veilmatch_transport.workers import Cluster
 
 _SECONDS = 60.0
 WITHOUT_DISK = ("--memory-limit", "0")
 SETTINGS = {
+    "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",  # to a machine that is gone
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "60s",  # to a worker that hangs
+    "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": '["distributed.http.health"]',
+    "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": '["distributed.http.health"]',
 }
 
 
@@ -29,10 +35,13 @@ class RealCluster:
         self.protocol = protocol
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        made = Security.temporary()
-        for name, pem in (("ca", made.tls_ca_file), ("key", made.tls_client_key)):
-            (folder / f"{name}.pem").write_text(pem)
-            (folder / f"{name}.pem").chmod(0o600)
+        root = make_root("workers of tax", Validity.for_days(2))
+        (folder / "workers-ca.pem").write_bytes(root.certificate)
+        for name in ("machine", "service"):
+            made = issue(root, name, hosts=LOOPBACK, validity=Validity.for_days(1))
+            (folder / f"{name}.pem").write_bytes(made.certificate)
+            (folder / f"{name}.key").write_bytes(made.key)
+            (folder / f"{name}.key").chmod(0o600)
         self.workers: list[subprocess.Popen] = []
         self.scheduler = self.start_scheduler()
 
@@ -42,8 +51,10 @@ class RealCluster:
 
     @property
     def settings(self) -> Cluster:
-        ca = self.folder / "ca.pem"  # which is the certificate of all, too
-        return Cluster(f"tls://127.0.0.1:{self.port}", ca, ca, self.folder / "key.pem")
+        ca, certificate, key = (
+            self.folder / name for name in ("workers-ca.pem", "service.pem", "service.key")
+        )
+        return Cluster(f"tls://127.0.0.1:{self.port}", ca, certificate, key)
 
     def start_scheduler(self) -> subprocess.Popen:
         self.scheduler = self._start("scheduler", "--port", str(self.port), "--protocol", self.protocol)
@@ -72,8 +83,15 @@ class RealCluster:
             self.kill(process)
 
     def _start(self, word: str, *more: str) -> subprocess.Popen:
-        ca, key = self.folder / "ca.pem", self.folder / "key.pem"
-        tls = ("--tls-ca-file", ca, "--tls-cert", ca, "--tls-key", key) if self.protocol == "tls" else ()
+        tls, settings = (), {}
+        if self.protocol == "tls":
+            files = (self.folder / name for name in ("workers-ca.pem", "machine.pem", "machine.key"))
+            tls = [
+                part
+                for pair in zip(("--tls-ca-file", "--tls-cert", "--tls-key"), files, strict=True)
+                for part in pair
+            ]
+            settings = SETTINGS
         scratch = self.folder / "scratch"
         number = len(list(self.folder.glob("*.log")))
         with (self.folder / f"{number}.log").open("w") as log:
@@ -86,11 +104,13 @@ class RealCluster:
                     "--host",
                     "127.0.0.1",
                     "--no-dashboard",
+                    "--dashboard-address",
+                    "127.0.0.1:0",
                     *tls,
                 ],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **SETTINGS, "DASK_TEMPORARY_DIRECTORY": str(scratch)},
+                env={**settings, **os.environ, "DASK_TEMPORARY_DIRECTORY": str(scratch)},
             )
 
 

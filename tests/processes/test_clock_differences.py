@@ -15,7 +15,6 @@ FIVE = int(CLOCK_DIFFERENCE.total_seconds())
 # What Python runs before anything of ours.  (Debian's libfaketime 0.9.10 makes Python's own waits fail or hang.)
 CLOCK = """\
 import os
-from multiprocessing import get_context
 from datetime import timedelta
 
 from veilmatch_policy import clock

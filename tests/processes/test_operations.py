@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from contextlib import closing
@@ -18,7 +19,7 @@ from processes.small_world import plain_answers, write_departments
 from veilmatch import federation as federation_module
 from veilmatch.client import NODE, OFFICE
 from veilmatch.doctor import examine
-from veilmatch_crypto import LOOPBACK, IdentityKey, Validity, fingerprint, issue
+from veilmatch_crypto import LOOPBACK, IdentityKey, Validity, fingerprint, issue, make_root
 from veilmatch_policy.directory import encode_directory, open_directory, signed_bytes
 from veilmatch_transport import open_channel, server_name
 from veilmatch_transport.status import ask_status
@@ -60,6 +61,13 @@ class Operated:
 
     def health(self, name):
         return json.loads(self.get(name, "/health"))
+
+    def checks(self, name):
+        """The checks of a member that may begin anew this moment."""
+        try:
+            return self.health(name)["checks"]
+        except urllib.error.URLError:
+            return {}
 
     def serving(self, name, service):
         """What gRPC's health says of a service."""
@@ -210,6 +218,31 @@ def test_the_doctor_beside_services_that_run(operated):
         "certificate",
         f"certificate of {COORDINATOR}",
     }
+
+
+@pytest.mark.campaign
+def test_a_service_whose_cluster_is_away_begins_anew_and_says_so(operated, tmp_path):
+    federation = operated.federation
+    path = federation.local.configs["tax"]
+    well, pid = path.read_text(), federation.members.running["tax"].pid
+    tls = tomllib.loads(well)["tls"]
+    ca = tmp_path / "workers-ca.pem"
+    ca.write_bytes(make_root("workers", Validity.for_days(1)).certificate)
+    cluster = {"engine": "dask", "address": "tls://127.0.0.1:1", "ca": str(ca)}
+    cluster |= {name: tls[name] for name in ("certificate", "key")}
+    federation.configure("tax", workers=cluster)
+    before = federation.log("tax").count('"listening"')
+    operated.hang_up("tax")
+    found = eventually(
+        lambda: (told := operated.checks("tax").get("workers", {})).get("status") == "degraded" and told
+    )
+    assert found["what"].startswith("the cluster at tls://127.0.0.1:1 does not answer")
+    operated.hang_up("tax")  # healthy but for its cluster, it goes on
+    eventually(lambda: federation.log("tax").count('"listening"') == before + 2)
+    path.write_text(well)
+    operated.hang_up("tax")
+    eventually(lambda: (told := operated.checks("tax")) and "workers" not in told)
+    assert federation.members.running["tax"].pid == pid
 
 
 def test_what_cannot_be_begun_with_leaves_what_was_there(operated):

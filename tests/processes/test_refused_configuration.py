@@ -13,7 +13,7 @@ from processes.small_world import write_departments
 from veilmatch.federation import COORDINATOR, NodePlan, make_federation
 from veilmatch_coordinator.serve import serve as serve_coordinator
 from veilmatch_coordinator.store import CoordinatorStore
-from veilmatch_crypto import IdentityKey, Quota, Vault
+from veilmatch_crypto import IdentityKey, Quota, Validity, Vault, make_root
 from veilmatch_node.serve import serve as serve_node
 from veilmatch_node.store import NodeStore
 from veilmatch_policy.directory import signed_bytes
@@ -53,6 +53,21 @@ def test_all_is_well_but_the_address(homes, member):
     """What every other test here changes one thing of."""
     line = refusal(homes, member, ListenError)
     assert "cannot listen there; the port is in use" in line
+
+
+@pytest.mark.parametrize("member", SERVE)
+def test_a_cluster_that_is_away_keeps_nobody_from_starting_but_one_that_members_could_pose_as_does(
+    homes, member
+):
+    tls = tomllib.loads((homes / member / "config.toml").read_text())["tls"]
+    ca = homes / "workers-ca.pem"
+    ca.write_bytes(make_root("workers", Validity.for_days(1)).certificate)
+    cluster = {"engine": "dask", "address": "tls://127.0.0.1:1", "ca": str(ca), **tls}
+    del cluster["root"]
+    configure(homes, member, lambda settings: settings.update(workers=cluster))
+    assert "cannot listen there" in refusal(homes, member, ListenError)
+    configure(homes, member, lambda settings: settings["workers"].update(ca=tls["root"]))
+    assert "each of them could pose as the cluster" in refusal(homes, member, SettingsError)
 
 
 @pytest.mark.parametrize("member", SERVE)

@@ -44,7 +44,7 @@ from veilmatch_transport.stores import (
 )
 from veilmatch_transport.streams import WorkStream, open_stream, serve_stream
 from veilmatch_transport.tls import TlsIdentity, server_name
-from veilmatch_transport.workers import Workers, WorkersSettings, make_workers
+from veilmatch_transport.workers import Workers, WorkersSettings, check_workers, checks_of, make_workers
 
 __all__ = [
     "Code",
@@ -77,6 +77,8 @@ __all__ = [
     "as_refusal",
     "call",
     "caller",
+    "check_workers",
+    "checks_of",
     "durable_engine",
     "forget_erased",
     "insert_once",

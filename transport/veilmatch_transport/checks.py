@@ -13,7 +13,7 @@ from cryptography import x509
 
 from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_transport.boundary import reason_of
-from veilmatch_transport.errors import PeerError, one_line
+from veilmatch_transport.errors import PeerError, WorkersError, one_line
 from veilmatch_transport.health import Finding, degraded, failed, ok
 
 if TYPE_CHECKING:
@@ -106,6 +106,12 @@ def look_at_peers(said: Mapping[str, Said | PeerError], waiting: Mapping[str, bo
     if missing:
         return degraded(one_line(" | ".join(missing)), "work with them fails until they are back")
     return ok(f"{len(said) + len(waiting)} reached")
+
+
+def unusable(error: WorkersError) -> Finding:
+    """Say of a department's cluster why it cannot work; jobs wait for it."""
+    what, _, remedy = str(error).removeprefix("workers: ").rpartition("; ")
+    return degraded(what, remedy)
 
 
 def identity_of(path: Path) -> tuple[int, int]:

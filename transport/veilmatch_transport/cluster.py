@@ -1,8 +1,8 @@
 """Work on the department's own machines: a dask.distributed cluster over TLS (adr/0028; extra ``dask``).
 
-What travels are secrets of jobs: masked words, Paillier's primes at a recipient, randomness where it is drawn.
-So the line is TLS with certificates of the cluster's own authority, nothing that stands in a task's name, in a
-log or in a failure is made from an argument, and no worker may write what it holds to its disk.
+What travels are secrets of jobs: masked words, Paillier's primes at a recipient, a trustee's scalar, randomness
+where it is drawn.  So the line is TLS with certificates of the cluster's own authority, nothing that stands in a
+task's name, in a log or in a failure is made from an argument, and no worker may write what it holds to its disk.
 
 A task that was lost with its worker is done again by the scheduler, with fresh randomness from that worker's
 operating system.  That is protocol.md, 4.7: a ciphertext counts from when it is kept and sent, and of all tries
@@ -10,154 +10,213 @@ exactly one result comes back to be kept; the others never leave the department.
 (``pure=False``): dask would otherwise give one result for both, that is, one ciphertext twice.
 """
 
-import logging
-import ssl
 import threading
 import time
-import uuid
 from asyncio import CancelledError
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import structlog
-from distributed import Client, Security, get_worker
 from distributed import Future as Task
-from distributed.scheduler import Scheduler
-from distributed.worker import Worker
 
-from veilmatch_crypto import Pool
+from veilmatch_transport.checks import unusable
 from veilmatch_transport.errors import WorkersError
+from veilmatch_transport.health import Finding, degraded, ok
+from veilmatch_transport.machines import RELEASE, Line, fault_here
 from veilmatch_transport.workers import Cluster
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_CONNECT = 5.0  # seconds for the scheduler to answer, TLS included; and again, where its line was lost
 _FETCHES = 8  # results on their way at once: each waits for three machines
-_LOOK = 2.0  # seconds between two looks at how many workers there are
-_WITHOUT = 60.0  # seconds without any worker until what waits for one fails
-_RELEASE: Final = version("veilmatch")
-_NOISY: Final = ("distributed", "tornado", "bokeh")
+_LOOK = 2.0  # seconds between two looks at the workers
+_WITHOUT = 60.0  # seconds without any worker until what waits for one fails; and for a result to come
+_OVER = "cannot schedule new futures after shutdown"  # the standard library's words
 
 _log = structlog.get_logger("veilmatch.transport")
 
 
-class ClusterExecutor(Pool):
+class ClusterExecutor(Executor):
     """Runs calls on a cluster's workers; outlives its workers, its scheduler and their lines.
 
-    A call whose cluster is lost fails with WorkersError; the next one connects anew, or fails likewise.
+    It connects beside its caller, or when it is first used.  A call whose cluster is lost fails with WorkersError;
+    the next one connects anew, or fails likewise.
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        """Connect, and see that every worker is fit.  Raises WorkersError within seconds otherwise."""
         self._cluster = cluster
-        self._under_way: dict[Future[Any], Task[Any]] = {}
-        self._changing = threading.Lock()  # what is under way
-        self._connecting = threading.Lock()
-        _through_the_service()
-        self._client, self._threads = _connect(cluster)
-        self._fetching = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch from the workers")
+        self._line: Line | None = None
+        self._under_way: dict[Future[Any], _Sent] = {}
+        self._found = ok(f"{cluster.address} was not looked at yet")
         self._stopped = threading.Event()
+        self._changing = threading.Lock()  # of the three above
+        self._connecting = threading.Lock()
+        self._fetching = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch from the workers")
         self._watch = threading.Thread(target=self._look, name="watch of the workers", daemon=True)
         self._watch.start()
 
     @property
     def at_once(self) -> int:
-        """How many threads the workers had when they were last counted."""
-        return max(1, self._threads)
+        """How many threads the workers had when they were last counted.  Raises WorkersError as ``submit``."""
+        return max(1, self._connected().threads)
+
+    def look(self) -> Finding:
+        """Look at all machines.  Raises WorkersError within seconds where none can be given work."""
+        line = self._connected()
+        line.look()
+        line.fit()
+        said = f"{self._cluster.address} answers, {line.threads} threads work at once"
+        if line.faults:
+            return degraded(
+                f"{said}; {len(line.faults)} workers are left out", next(iter(line.faults.values()))
+            )
+        return ok(said)
+
+    def health(self) -> Finding:
+        """What the last look of the watch found; waits for nobody."""
+        return self._found
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Have a worker run ``fn``, which it imports by its name.  Raises WorkersError where there is no cluster.
+        """Have a worker run ``fn``, which it imports by its name.
 
         Cancelling the future takes the call back, unless a worker has begun with it.
+        Raises WorkersError where there is no cluster, or none of its workers is fit; RuntimeError after ``shutdown``.
         """
         future: Future[_T] = Future()
-        call = _Call(partial(fn, *args, **kwargs))
-        client = self._connected()
-        try:
-            # dask makes a name from the arguments unless it is given one, and scans arguments for other names.
-            task = client.submit(call, key=f"{fn.__name__}-{uuid.uuid4().hex}", pure=False)
-        except Exception as error:  # noqa: BLE001  whatever dask raises, there is no cluster to work
-            raise self._lost(error) from None
-        with self._changing:
-            self._under_way[future] = task
+        self._send(future, _Call(partial(fn, *args, **kwargs), getattr(fn, "__name__", "call")))
         future.add_done_callback(self._release)
-        task.add_done_callback(partial(self._fetch, future))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  see below
         """Leave the cluster to itself; what is under way is cancelled: the service ends, nobody waits for it."""
-        self._stopped.set()
-        for future in self._pending():
+        with self._changing:
+            self._stopped.set()
+            line, pending = self._line, list(self._under_way)
+        for future in pending:
             future.cancel()
-        with self._connecting:
-            self._client.close()
+        if line is not None:
+            line.close()
         self._fetching.shutdown(wait=False, cancel_futures=True)
-        self._watch.join(_CONNECT)
 
-    def _connected(self) -> Client:
+    def _connected(self) -> Line:
         with self._connecting:
-            if self._client.status != "running":
-                self._client.close()
-                self._client, self._threads = _connect(self._cluster)
-                _log.info("connected to the workers again")
-            return self._client
+            with self._changing:
+                if self._stopped.is_set():
+                    raise RuntimeError(_OVER)
+                before = self._line
+            if before is not None:
+                if before.holds:
+                    return before
+                before.close()
+            line = Line(self._cluster)
+            with self._changing:
+                self._line, over = line, self._stopped.is_set()
+            if over:
+                line.close()
+                raise RuntimeError(_OVER)
+            _log.info("connected to the workers")
+            return line
 
-    def _fetch(self, future: Future[Any], task: Task[Any]) -> None:
+    def _send(self, future: Future[Any], call: "_Call[Any]") -> None:
+        """Give a call to a worker that is fit.  Raises as ``submit``."""
+        line = self._connected()
+        try:
+            task, among = line.submit(call, call.name)
+        except WorkersError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever dask raises, there is no cluster to work
+            raise self._lost(error) from None
+        sent = _Sent(call, task, among)
+        with self._changing:
+            over = self._stopped.is_set()
+            if not over:
+                self._under_way[future] = sent
+        if over:
+            task.release()
+            raise RuntimeError(_OVER)
+        task.add_done_callback(partial(self._fetch, future, sent))
+        if future.done():  # cancelled while it was sent again
+            self._release(future)
+
+    def _fetch(self, future: Future[Any], sent: "_Sent", _: Task[Any]) -> None:
         if not future.done():
-            self._fetching.submit(self._deliver, future, task)
+            self._fetching.submit(self._deliver, future, sent)
 
-    def _deliver(self, future: Future[Any], task: Task[Any]) -> None:
+    def _deliver(self, future: Future[Any], sent: "_Sent") -> None:
         """Bring a task's outcome."""
         try:
-            outcome = task.result()
+            outcome = sent.task.result(_WITHOUT)
         except (Exception, CancelledError) as error:  # noqa: BLE001  whatever dask raises, the work is lost
             outcome = _Outcome(failure=self._lost(error))
-        self._end(future, outcome)
-
-    def _end(self, future: Future[Any], outcome: "_Outcome") -> None:
-        if not self._release(future) or not future.set_running_or_notify_cancel():
+        if not outcome.fault:
+            self._end(future, sent, outcome)
             return
-        if outcome.failure is not None:
-            future.set_exception(outcome.failure)
-        else:
-            future.set_result(outcome.result)
+        if self._line is not None:
+            self._line.leave_out(outcome.worker, outcome.fault)
+        self._send_again(future, sent)
 
-    def _release(self, future: Future[Any]) -> bool:
-        """Have the cluster forget a task: arguments, result, and whether it was ever to run.  False the second time."""
+    def _send_again(self, future: Future[Any], sent: "_Sent") -> None:
+        """Have another worker do what that one may not, or those cannot any more."""
+        if not self._forget(future, sent):
+            return
+        try:
+            self._send(future, sent.call)
+        except (WorkersError, RuntimeError) as error:
+            _tell(future, _Outcome(failure=error))
+
+    def _end(self, future: Future[Any], sent: "_Sent", outcome: "_Outcome") -> None:
+        if self._forget(future, sent):
+            _tell(future, outcome)
+
+    def _release(self, future: Future[Any]) -> None:
+        """Of a future that is done, have the cluster forget what is still under way."""
+        sent = self._under_way.get(future)
+        if sent is not None:
+            self._forget(future, sent)
+
+    def _forget(self, future: Future[Any], sent: "_Sent") -> bool:
+        """Have the cluster forget a task: arguments, result, and whether it was ever to run.
+
+        False where that was done before: the call was cancelled, has ended, or was sent again.
+        """
         with self._changing:
-            task = self._under_way.pop(future, None)
-        if task is None:
-            return False
-        task.release()
+            if self._under_way.get(future) is not sent:
+                return False
+            del self._under_way[future]
+        sent.task.release()
         return True
 
-    def _pending(self) -> list[Future[Any]]:
+    def _pending(self) -> list[tuple[Future[Any], "_Sent"]]:
         with self._changing:
-            return list(self._under_way)
+            return list(self._under_way.items())
 
     def _look(self) -> None:
-        """Count the workers; what waits for one in vain ends in words and not never."""
+        """Look again and again; what waits for a worker in vain goes to another, or ends in words and not never."""
         seen = time.monotonic()
         while not self._stopped.wait(_LOOK):
-            client = self._client
-            if client.status != "running":
-                continue  # whatever was under way has failed with the line
-            with suppress(Exception):  # the line is being lost: the last count stays
-                self._threads = _threads(client)
-            if self._threads or not (pending := self._pending()):
+            try:
+                self._found = self.look()
+                seen = time.monotonic()
+            except WorkersError as error:
+                self._found = unusable(error)
+            except RuntimeError:  # it is over
+                return
+            line, pending = self._line, self._pending()
+            if line is None or not pending:
                 seen = time.monotonic()
             elif time.monotonic() - seen >= _WITHOUT:
                 lost = WorkersError(
-                    f"workers: the cluster at {self._cluster.address} has no worker any more; start some"
+                    f"workers: the cluster at {self._cluster.address} has no worker any more that answers; start some"
                 )
-                for future in pending:
-                    self._end(future, _Outcome(failure=lost))
+                for future, sent in pending:
+                    self._end(future, sent, _Outcome(failure=lost))
+            else:
+                for future, sent in pending:
+                    if sent.among and not line.among(sent.among):
+                        self._send_again(future, sent)
 
     def _lost(self, error: BaseException) -> WorkersError:
         """Only the kind: dask's own texts may quote what it could not handle."""
@@ -173,6 +232,18 @@ class _Outcome:
 
     result: Any = None
     failure: Exception | None = None
+    worker: str = ""
+    fault: str = ""  # why that worker did not do it
+
+
+def _tell(future: Future[Any], outcome: _Outcome) -> None:
+    """Give a future its outcome, unless it was cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if outcome.failure is not None:
+        future.set_exception(outcome.failure)
+    else:
+        future.set_result(outcome.result)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,100 +251,24 @@ class _Call(Generic[_T]):
     """A call with its arguments, as one thing whose text says nothing: what it is to dask's logs and pages."""
 
     call: Callable[[], _T]
-    release: str = _RELEASE
+    name: str
+    release: str = RELEASE
 
     def __call__(self) -> _Outcome:
         """Run at a worker, one that joined late included."""
-        fault = _fault(get_worker(), self.release)
+        worker, fault = fault_here(self.release)
         if fault:
-            return _Outcome(failure=WorkersError(f"workers: {fault}"))
+            return _Outcome(worker=worker, fault=fault)
         try:
             return _Outcome(self.call())
         except Exception as error:  # noqa: BLE001  an executor hands every failure to its future
             return _Outcome(failure=error)
 
 
-def _connect(cluster: Cluster) -> tuple[Client, int]:
-    """Connect and look at every machine.  Returns the line and how many threads the workers have."""
-    where = f"workers: the cluster at {cluster.address}"
-    try:
-        client = Client(
-            cluster.address,
-            security=Security(
-                require_encryption=True,
-                tls_ca_file=str(cluster.ca),
-                tls_client_cert=str(cluster.certificate),
-                tls_client_key=str(cluster.key),
-                tls_min_version=ssl.TLSVersion.TLSv1_3,
-            ),
-            timeout=_CONNECT,
-            set_as_default=False,
-        )
-    except Exception as error:  # noqa: BLE001  whatever is wrong there, one line says what to look at
-        raise WorkersError(
-            f"{where} does not answer, or not to our certificate ({type(error).__name__}); start its scheduler, "
-            "or correct workers.address, ca, certificate and key"
-        ) from None
-    try:
-        faults = _faults(client)
-        threads = _threads(client)
-    except Exception as error:  # noqa: BLE001  a machine that does not know us
-        client.close()
-        raise WorkersError(
-            f"{where} cannot be looked at ({type(error).__name__}); give its scheduler and its workers this "
-            f"release of veilmatch, {_RELEASE}"
-        ) from None
-    if not threads:
-        faults.append("no worker; start some")
-    if faults:
-        client.close()
-        raise WorkersError(f"{where}: {faults[0]}")
-    return client, threads
+@dataclass(frozen=True, eq=False, repr=False)
+class _Sent:
+    """A call on its way: its task, and the workers that it may go to where it may not go to all."""
 
-
-def _faults(client: Client) -> list[str]:
-    """What keeps the cluster's machines from being given secrets, in words; a machine a line."""
-    found = [client.run_on_scheduler(_scheduler_fault), *client.run(_worker_fault, _RELEASE).values()]
-    return [fault for fault in found if fault]
-
-
-def _threads(client: Client) -> int:
-    return int(client.scheduler_info(n_workers=0)["total_threads"])
-
-
-# Run at the cluster's machines, which get the parameter of that name from dask.
-
-
-def _scheduler_fault(dask_scheduler: Scheduler) -> str:
-    plain = [listener for listener in dask_scheduler.listeners if not _is_tls(listener.contact_address)]
-    return "the scheduler also listens without TLS; set distributed.comm.require-encryption" if plain else ""
-
-
-def _worker_fault(release: str, dask_worker: Worker) -> str:
-    return _fault(dask_worker, release)
-
-
-def _fault(worker: Worker, release: str) -> str:
-    if not _is_tls(worker.address):
-        return "a worker listens without TLS; set distributed.comm.require-encryption at every worker"
-    if type(worker.data) is not dict:  # else it is a buffer that goes to disk when memory runs short
-        return (
-            "a worker may write keys to its disk; set distributed.worker.memory.target and .spill to false at every "
-            "worker"
-        )
-    if release != _RELEASE:
-        return f"a worker has veilmatch {_RELEASE}, this service {release}; install the same on all"
-    return ""
-
-
-def _is_tls(address: str) -> bool:
-    return address.startswith("tls://")
-
-
-def _through_the_service() -> None:
-    """Have what the libraries log go where the service's own lines go (logs.py), and only what is wrong."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.split(".")[0] in _NOISY and isinstance(logger, logging.Logger):
-            logger.handlers.clear()
-            logger.propagate = True
-            logger.setLevel(logging.WARNING)
+    call: _Call[Any]
+    task: Task[Any]
+    among: Collection[str]

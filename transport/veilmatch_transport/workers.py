@@ -1,22 +1,26 @@
 """Where a service's heavy work runs: in its own process, in processes beside it, or on the department's cluster.
 
-``[workers]`` of a node encrypts and decrypts, of a coordinator combines.  The cluster is a library of its own,
-an extra, and loaded only where the configuration asks for it.
+``[workers]`` of a node encrypts, decrypts and multiplies for the linkage, of a coordinator combines.  The cluster
+is a library of its own, an extra, and loaded only where the configuration asks for it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificates
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from veilmatch_crypto import Pool, is_key_file, make_executor
+from veilmatch_transport.health import Finding
 from veilmatch_transport.secrets_at_rest import read_tls_key
 from veilmatch_transport.settings import Section, SettingsError, Tls, read_file
+
+if TYPE_CHECKING:
+    from veilmatch_transport.cluster import ClusterExecutor
 
 _TLS: Final = "tls://"
 
@@ -80,26 +84,39 @@ def _with_count(workers: object) -> object:
 Workers = Annotated[WorkersSettings, BeforeValidator(_with_count)]
 
 
-def make_workers(settings: WorkersSettings, tls: Tls) -> Pool:
-    """Start or reach the workers that a configuration names; ``tls`` is the service's side of the federation.
+def make_workers(settings: WorkersSettings) -> Pool:
+    """Start the workers that a configuration names, or what reaches them when they are first used.
 
-    Raises SettingsError where the extra ``dask`` is not installed or a file of the cluster is wrong, and
-    WorkersError where the cluster does not answer within seconds, has no workers, or is not fit for secrets.
+    Raises SettingsError where the extra ``dask`` is not installed.
     """
-    if settings.cluster is None:
-        return make_executor(settings.count)
-    check_files(settings.cluster, tls)
+    return make_executor(settings.count) if settings.cluster is None else reach(settings.cluster)
+
+
+def reach(cluster: Cluster) -> "ClusterExecutor":
+    """Return what reaches a cluster when it is first used.  Raises SettingsError where dask is not installed."""
     try:
         from veilmatch_transport.cluster import ClusterExecutor  # noqa: PLC0415  an extra, for services with a cluster
     except ModuleNotFoundError as error:
         raise SettingsError(
             f'[workers]: engine = "dask" needs {error.name}, which is not installed; install veilmatch[dask]'
         ) from None
-    return ClusterExecutor(settings.cluster)
+    return ClusterExecutor(cluster)
 
 
-def check_files(cluster: Cluster, tls: Tls) -> None:
-    """Raise SettingsError where the cluster's certificate authority is the federation's, or its key is not private."""
+def checks_of(workers: Pool) -> Mapping[str, Callable[[], Finding]]:
+    """What health asks of workers: of a cluster whether it can work, of processes, which are started anew, nothing."""
+    health = getattr(workers, "health", None)
+    return {} if health is None else {"workers": health}
+
+
+def check_workers(settings: WorkersSettings, tls: Tls) -> None:
+    """Raise SettingsError where the files of a cluster are wrong; ``tls`` is the service's side of the federation.
+
+    That is, where its certificate authority is the federation's, or its key is not private.
+    """
+    cluster = settings.cluster
+    if cluster is None:
+        return
     if is_key_file(read_file(cluster.key).decode("ascii", errors="replace")):
         raise SettingsError(
             f"{cluster.key}: is an encrypted key file, which dask cannot read; give plain PEM of mode 0600"

@@ -1,11 +1,12 @@
 """The department's cluster, where the configuration has one: it answers, and its machines are fit for secrets."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from veilmatch.doctor.examination import Examined, Line, refused
 from veilmatch.operator import OperatorConfig
-from veilmatch_transport import SettingsError, WorkersError, make_workers
-from veilmatch_transport.health import ok
+from veilmatch_transport import SettingsError, WorkersError, check_workers
+from veilmatch_transport.workers import reach
 
 
 def look(member: Examined) -> Iterator[Line]:
@@ -14,8 +15,10 @@ def look(member: Examined) -> Iterator[Line]:
     if isinstance(config, OperatorConfig) or config.workers.cluster is None:
         return
     try:
-        with make_workers(config.workers, config.tls) as pool:
-            found = ok(f"{config.workers.cluster.address} answers, {pool.at_once} threads work at once")
+        check_workers(config.workers, config.tls)
+        with reach(config.workers.cluster) as workers:
+            found = workers.look()
     except (SettingsError, WorkersError) as error:
         found = refused(error)
+        found = replace(found, what=found.what.removeprefix("workers: "))
     yield Line("workers", found)

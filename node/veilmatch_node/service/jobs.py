@@ -4,13 +4,12 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilmatch_crypto import Pool, WorkerThreads, open_chunk
+from veilmatch_crypto import Pool, all_processors, at_once, open_chunk
 from veilmatch_evidence.records import verify_head
 from veilmatch_node.circuits import decide
 from veilmatch_node.in_order import in_order
@@ -155,11 +154,8 @@ class JobTasks:
     def _open_products(self, stream: NodeStream, opening: Opening) -> None:
         """Open every chunk as it comes, several at once; say so of each, in their order."""
         recipient = opening.recipient
-        with ExitStack() as stack:
-            # Powers let go of the interpreter's lock: without workers, threads of this process share them.
-            pool = self._executor
-            if pool.at_once == 1:
-                pool = stack.enter_context(WorkerThreads())
+        # Powers let go of the interpreter's lock: without workers, threads of this process share them.
+        with all_processors(self._executor) as pool:
 
             def decrypting() -> Iterator[tuple[job_pb2.CombinedChunk, Future[NDArray[np.uint64]]]]:
                 for _ in range(recipient.places):
@@ -167,7 +163,7 @@ class JobTasks:
                     opening.admit(combined.outcome, combined.chunk, combined.ciphertexts)
                     yield combined, pool.submit(open_chunk, recipient.key, combined.ciphertexts)
 
-            for combined, words in in_order(decrypting(), pool.at_once):
+            for combined, words in in_order(decrypting(), at_once(pool)):
                 outcome, chunk = combined.outcome, combined.chunk
                 opening.take(outcome, chunk, combined.ciphertexts, words)
                 stream.send(node_pb2.NodeMessage(opened=job_pb2.ChunkOpened(outcome=outcome, chunk=chunk)))

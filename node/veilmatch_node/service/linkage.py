@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from veilmatch_crypto import Pool, WorkerThreads
+from veilmatch_crypto import Pool, all_processors
 from veilmatch_evidence.actions import Linked
 from veilmatch_evidence.log import EvidenceLog
 from veilmatch_node.clocks import require_clock
@@ -35,6 +35,7 @@ class LinkageTasks:
         self,
         directory: Directory,
         linkage: NodeLinkage,
+        executor: Pool,
         log: EvidenceLog,
         *,
         reports: Path,
@@ -42,6 +43,7 @@ class LinkageTasks:
     ) -> None:
         self._directory = directory
         self._linkage = linkage
+        self._executor = executor
         self._log = log
         self._reports = reports
         self._clock = clock
@@ -50,7 +52,7 @@ class LinkageTasks:
         """Link this node's people for an epoch."""
         require_clock("linkage", first.link.sent, self._clock())
         epoch = self._epoch(first.link.statement, first.link.signature)
-        with self._linkage.turn(), WorkerThreads() as pool:
+        with self._linkage.turn(), all_processors(self._executor) as pool:
             self._link_epoch(stream, epoch, pool)
 
     def _link_epoch(self, stream: NodeStream, epoch: OpenEpoch, pool: Pool) -> None:
@@ -126,7 +128,7 @@ class LinkageTasks:
         """Evaluate batches, as a trustee."""
         epoch = self._epoch(first.trustee.statement, first.trustee.signature)
         trustee = self._linkage.trustee(epoch)
-        with WorkerThreads() as pool:
+        with all_processors(self._executor) as pool:
             for message in stream:
                 evaluated = trustee.evaluate(batch_in(body(message, "batch").batch), pool)
                 stream.send(node_pb2.NodeMessage(batch=batch_out(evaluated)))
