@@ -22,11 +22,16 @@ Pool: TypeAlias = Executor
 
 
 def at_once(pool: Pool) -> int:
-    """How many calls a pool runs side by side: its own ``at_once``, or one for each processor of this machine.
+    """How many calls a pool runs side by side: its own ``at_once``, or one for each of this process's processors.
 
     Who submits chunks keeps a few times as many under way.
     """
-    return getattr(pool, "at_once", None) or os.cpu_count() or 1
+    return getattr(pool, "at_once", None) or processors()
+
+
+def processors() -> int:
+    """How many processors this process may use: a container or ``taskset`` may leave it fewer than there are."""
+    return len(os.sched_getaffinity(0))
 
 
 class InlineExecutor(Executor):

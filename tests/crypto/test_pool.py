@@ -86,10 +86,10 @@ def test_nothing_is_taken_after_the_end_and_what_was_taken_is_done() -> None:
 
 def test_a_plain_executor_has_as_many_at_once_as_there_are_processors() -> None:
     with ThreadPoolExecutor(3) as pool:
-        assert at_once(pool) == os.cpu_count()
+        assert at_once(pool) == len(os.sched_getaffinity(0))
     assert at_once(InlineExecutor()) == 1
     with all_processors(InlineExecutor()) as threads, all_processors(pool) as same:
-        assert at_once(threads) == os.cpu_count()
+        assert at_once(threads) == len(os.sched_getaffinity(0))
         assert same is pool
 
 
