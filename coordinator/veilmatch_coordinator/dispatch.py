@@ -21,6 +21,7 @@ from veilmatch_coordinator.store import CoordinatorStore
 from veilmatch_coordinator.turns import Turns
 from veilmatch_policy.clock import Clock, utc_now
 from veilmatch_policy.epoch import reopen_epoch
+from veilmatch_transport.memory import give_back
 from veilmatch_transport.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -228,6 +229,7 @@ class Dispatcher:
                 self._queue.release(job)
                 self._work.notify_all()
                 self._news.notify_all()
+        give_back()
 
     def _report(self, submission: Submission, attempt: Try) -> JobReport:
         def progress(stage: str, department: str, done: int, total: int) -> None:

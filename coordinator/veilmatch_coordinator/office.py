@@ -30,6 +30,7 @@ from veilmatch_policy.epoch import Epoch, LinkageMode, SlotMode, open_epoch, reo
 from veilmatch_policy.manifest import MOST_POLICIES
 from veilmatch_policy.policy import parse_policies
 from veilmatch_transport import reason_of
+from veilmatch_transport.memory import give_back
 from veilmatch_transport.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -186,7 +187,9 @@ class Office:
         signature = self._identity.sign(signed_statement(statement))
         opened = open_epoch(statement, signature, self._directory)
         with self._turns.alone(wanted):
-            return epoch.epoch, link(opened, signature, self._nodes, self._store, progress, self._clock)
+            linked = link(opened, signature, self._nodes, self._store, progress, self._clock)
+        give_back()
+        return epoch.epoch, linked
 
     def epoch(self) -> NewestEpoch:
         """Return the newest epoch.  Raises RequestError before the first."""

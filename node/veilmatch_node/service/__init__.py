@@ -16,6 +16,7 @@ from veilmatch_node.service.jobs import JobTasks
 from veilmatch_node.service.linkage import LinkageTasks
 from veilmatch_node.service.messages import NodeStream
 from veilmatch_transport import Code, PeerError, RefusalError, StreamEnded, as_refusal, serve_stream
+from veilmatch_transport.memory import give_back
 from veilmatch_transport.metrics import Metrics, Span
 from veilmatch_wire.v1 import job_pb2, node_pb2, node_pb2_grpc
 
@@ -44,6 +45,7 @@ class Tasks:
         """Serve a stream until its task is done, or say in its last message why it is refused."""
         with self._metrics.task(stream) as span:
             self._run(stream, span)
+        give_back()
 
     def _run(self, stream: NodeStream, span: Span) -> None:
         try:
