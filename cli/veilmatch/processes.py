@@ -19,9 +19,8 @@ from veilmatch.main import main
 _STOP_SECONDS = 10.0  # the services' own grace period and a little
 _LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_REFUSALS = frozenset(
-    {2, 3, 4, 5}
-)  # exit codes that come with a line that says what to do (docs/exit-codes.md)
+# Exit codes that come with a line that says what to do (docs/exit-codes.md).
+_REFUSALS = frozenset({2, 3, 4, 5})
 
 
 # One process imports what members work with, once, and does nothing else: members are its forks, each ready at

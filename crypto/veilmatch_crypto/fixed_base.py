@@ -19,9 +19,8 @@ import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
-EXPONENT_BITS = (
-    640  # the order's 512 bits plus 128, so that h**r is uniform in its subgroup (protocol.md, 4.1)
-)
+# The order's 512 bits plus 128, so that h**r is uniform in its subgroup (protocol.md, 4.1).
+EXPONENT_BITS = 640
 EXPONENT_BYTES = EXPONENT_BITS // 8
 
 TABLE_BYTES = 64 << 20  # limit of one table: a worker may hold two

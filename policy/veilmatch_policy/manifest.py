@@ -24,9 +24,8 @@ from veilmatch_policy.plan import Plan
 from veilmatch_policy.planning import derive_plan
 from veilmatch_policy.policy import Policy, parse_policy
 
-CHUNK_CIPHERTEXTS = (
-    512  # 393,216 bytes a chunk at 3072 bits, 31,232 people: a message well below gRPC's limits
-)
+# 393,216 bytes a chunk at 3072 bits, 31,232 people: a message well below gRPC's limits.
+CHUNK_CIPHERTEXTS = 512
 
 # Until a manifest expires: a job's keys and ciphertexts are erased then at the latest.
 LONGEST = timedelta(days=7)

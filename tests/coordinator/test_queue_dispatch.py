@@ -151,6 +151,16 @@ def test_two_run_at_once_and_a_recipients_second_job_waits_for_its_first(world):
     assert b'"source": "policy: a", "operator": "ann"' in world.store.outcome(first)
 
 
+def test_memory_goes_back_to_the_system_when_a_job_has_ended(world, monkeypatch):
+    given_back = threading.Event()
+    monkeypatch.setattr("veilmatch_coordinator.dispatch.give_back", given_back.set)
+    job = world.submit("a")
+    world.wait_until(a="running")
+    assert not given_back.is_set()
+    world.jobs.end(job)
+    assert given_back.wait(SECONDS)
+
+
 def test_what_nobody_foresaw_is_told_without_its_own_words(world):
     job = world.submit("a")
     world.wait_until(a="running")

@@ -185,3 +185,11 @@ def test_a_count_of_a_job_that_failed_is_given_to_nobody(federation, monkeypatch
     with pytest.raises(NodeFailedError, match="counts what was counted in this epoch before"):
         federation.run(COUNT)
     assert {job.status for job in replay(federation.evidence)} == {"ended"}
+
+
+def test_a_nodes_tasks_give_memory_back_when_they_end(federation, monkeypatch):
+    given_back = []
+    monkeypatch.setattr("veilmatch_node.service.give_back", lambda: given_back.append("once"))
+    federation.run(LINEAR)
+    federation.network.wait()
+    assert len(given_back) > 2 * len(federation.nodes)  # each prepares, works and closes
