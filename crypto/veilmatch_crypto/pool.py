@@ -78,13 +78,22 @@ class WorkerProcesses(Executor):
         for left in reversed(range(_TRIES)):
             pool = self._pool
             try:
-                return pool.submit(call).result()
-            except BrokenProcessPool:
-                if not left:
-                    raise
-                with self._replacing:
-                    if self._pool is pool:
-                        self._pool = self._start()
+                future = pool.submit(call)
+                failure = future.exception()
+            except (
+                BrokenProcessPool,
+                OSError,
+                ValueError,
+            ) as error:  # it breaks while it starts another worker
+                failure = error
+            else:
+                if not isinstance(failure, BrokenProcessPool):
+                    return future.result()
+            if not left:
+                raise failure
+            with self._replacing:
+                if self._pool is pool:
+                    self._pool = self._start()
         raise AssertionError
 
     def _start(self) -> ProcessPoolExecutor:
